@@ -96,7 +96,8 @@ fn claim(life: &mut Life, jobs: &mut Jobs, exchange: &Exchange) -> Vec<Claimed> 
     {
         return hold(life, jobs, job, true).into_iter().collect();
     }
-    let mut claimed = Vec::new();
+    let waiting = usize::try_from(jobs.counts().waiting).unwrap_or(usize::MAX);
+    let mut claimed = Vec::with_capacity(limit.min(waiting));
     while claimed.len() < limit
         && let Some(job) = jobs.waiting.pop()
     {

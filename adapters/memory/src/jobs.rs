@@ -108,7 +108,8 @@ impl Jobs {
                     Phase::Delayed { order: self.delayed.push(id, due_at) }
                 } else {
                     let solo = must_run_alone(0, self.max_crashes);
-                    Phase::Waiting(self.waiting.push_back(id, spec.priority, solo))
+                    let position = self.waiting.push_back(id, spec.priority, solo);
+                    Phase::Waiting { solo, position }
                 };
                 let record = vacant.insert(Record::new(spec, now, phase));
                 *self.counts.of_mut(record.state()) += 1;
@@ -180,7 +181,9 @@ impl Jobs {
 
         *self.counts.of_mut(record.state()) -= 1;
         match record.phase {
-            Phase::Waiting(place) => self.waiting.remove(place),
+            Phase::Waiting { solo, position } => {
+                self.waiting.remove(record.spec.priority, solo, position);
+            }
             Phase::Delayed { order } => self.delayed.remove(record.due_at, order),
             Phase::Active { .. } => {}
             Phase::Finished { state, at } => self.kept.remove(finished(record, state, at)),
@@ -201,9 +204,11 @@ impl Jobs {
         let solo = must_run_alone(record.crashes, self.max_crashes);
         let priority = record.spec.priority;
         record.phase = match change.to {
-            To::Front => Phase::Waiting(self.waiting.push_front(job, priority, solo)),
+            To::Front => {
+                Phase::Waiting { solo, position: self.waiting.push_front(job, priority, solo) }
+            }
             To::Back | To::BackDueNow => {
-                Phase::Waiting(self.waiting.push_back(job, priority, solo))
+                Phase::Waiting { solo, position: self.waiting.push_back(job, priority, solo) }
             }
             To::Later(due_at) => Phase::Delayed { order: self.delayed.push(job, due_at) },
             To::End(state) => {

@@ -11,7 +11,7 @@ impl Queue {
     pub(crate) fn cancel_job(&mut self, job: JobId, now: Timestamp) -> CancelJob {
         let Some(record) = self.jobs.record(job, now) else { return CancelJob::NotFound };
         match record.phase {
-            Phase::Waiting(_) | Phase::Delayed { .. } => {
+            Phase::Waiting { .. } | Phase::Delayed { .. } => {
                 self.jobs.change(job, Change::to(To::End(JobState::Cancelled)), now);
                 CancelJob::Cancelled
             }

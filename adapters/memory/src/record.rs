@@ -6,8 +6,6 @@ use shiftwork_adapter::{
     AttemptReport, Claimed, JobRecord, JobSpec, JobState, QueueName, Timestamp,
 };
 
-use crate::waiting::Place;
-
 /// A job, as the store keeps it.
 pub(crate) struct Record {
     pub(crate) spec: Arc<JobSpec>,
@@ -24,8 +22,8 @@ pub(crate) struct Record {
 /// Where a job is in its life, and how it is found there.
 #[derive(Clone, Copy)]
 pub(crate) enum Phase {
-    /// In a lane.
-    Waiting(Place),
+    /// In a lane of its priority, at this position.
+    Waiting { solo: bool, position: i64 },
     /// Among the delayed, under its due time and this number.
     Delayed { order: u64 },
     /// In an incarnation's hands.
@@ -51,7 +49,7 @@ impl Record {
 
     pub(crate) fn state(&self) -> JobState {
         match self.phase {
-            Phase::Waiting(_) => JobState::Waiting,
+            Phase::Waiting { .. } => JobState::Waiting,
             Phase::Delayed { .. } => JobState::Delayed,
             Phase::Active { .. } => JobState::Active,
             Phase::Finished { state, .. } => state,

@@ -21,26 +21,23 @@ pub(crate) struct Waiting {
 
 type Lane = BTreeMap<i64, JobId>;
 
-/// Where a waiting job stands.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    solo: bool,
-    priority: Priority,
-    position: i64,
-}
-
 impl Waiting {
-    /// Lets a job wait behind all others of its priority.
-    pub(crate) fn push_back(&mut self, job: JobId, priority: Priority, solo: bool) -> Place {
-        let place = Place { solo, priority, position: self.back };
+    /// Lets a job wait behind all others of its priority; answers its position.
+    pub(crate) fn push_back(&mut self, job: JobId, priority: Priority, solo: bool) -> i64 {
+        let position = self.back;
         self.back += 1;
-        self.push(job, place)
+        self.arrivals += 1;
+        self.lane(priority, solo).insert(position, job);
+        position
     }
 
-    /// Lets a job wait ahead of all others of its priority.
-    pub(crate) fn push_front(&mut self, job: JobId, priority: Priority, solo: bool) -> Place {
+    /// Lets a job wait ahead of all others of its priority; answers its position.
+    pub(crate) fn push_front(&mut self, job: JobId, priority: Priority, solo: bool) -> i64 {
         self.front -= 1;
-        self.push(job, Place { solo, priority, position: self.front })
+        self.arrivals += 1;
+        let position = self.front;
+        self.lane(priority, solo).insert(position, job);
+        position
     }
 
     /// The next job that may run beside others.
@@ -53,8 +50,8 @@ impl Waiting {
         pop(&mut self.solo)
     }
 
-    pub(crate) fn remove(&mut self, place: Place) {
-        self.lane(place).remove(&place.position);
+    pub(crate) fn remove(&mut self, priority: Priority, solo: bool, position: i64) {
+        self.lane(priority, solo).remove(&position);
     }
 
     /// Whether a job waits that may run beside others.
@@ -77,15 +74,9 @@ impl Waiting {
         self.arrivals += 1;
     }
 
-    fn push(&mut self, job: JobId, place: Place) -> Place {
-        self.lane(place).insert(place.position, job);
-        self.arrivals += 1;
-        place
-    }
-
-    fn lane(&mut self, place: Place) -> &mut Lane {
-        let lanes = if place.solo { &mut self.solo } else { &mut self.lanes };
-        &mut lanes[place.priority as usize]
+    fn lane(&mut self, priority: Priority, solo: bool) -> &mut Lane {
+        let lanes = if solo { &mut self.solo } else { &mut self.lanes };
+        &mut lanes[priority as usize]
     }
 }
 
