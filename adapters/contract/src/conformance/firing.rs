@@ -1,0 +1,431 @@
+//! Each occurrence of a schedule makes at most one job, whoever fires it and however often.
+
+use std::time::Duration;
+
+use super::kit::ids;
+use super::schedules::id;
+use super::{Kit, case_list};
+use crate::{
+    Fired, Firing, JobId, JobState, LastRun, Outcome, Overlap, Priority, Schedule, ScheduleRecord,
+    ScheduledBy, Scope, Timestamp,
+};
+
+case_list! {
+    "firing", __conformance_firing:
+    a_due_occurrence_makes_a_job_and_moves_on,
+    the_job_is_made_as_the_template_says,
+    the_job_says_which_occurrence_it_is_for,
+    the_job_is_known_by_schedule_and_occurrence,
+    what_is_not_due_by_the_stores_clock_is_early,
+    an_occurrence_is_due_at_the_very_millisecond,
+    a_last_occurrence_leaves_none,
+    two_processes_make_one_job_of_an_occurrence,
+    a_firing_sent_again_answers_the_same_job,
+    a_firing_sent_again_after_its_job_has_ended_answers_the_same_job,
+    a_firing_of_an_occurrence_long_past_makes_nothing,
+    a_firing_with_another_revision_is_stale,
+    a_firing_with_another_next_occurrence_is_stale,
+    a_firing_of_a_cancelled_schedule_is_stale,
+    a_firing_of_a_disabled_schedule_is_stale,
+    a_firing_of_a_changed_schedule_is_stale_and_the_change_holds,
+    an_occurrence_is_not_doubled_by_defining_the_schedule_anew,
+    while_the_last_run_waits_an_occurrence_is_skipped,
+    while_the_last_run_is_active_or_retried_an_occurrence_is_skipped,
+    once_the_last_run_has_ended_an_occurrence_makes_a_job,
+    a_last_run_that_is_forgotten_has_ended,
+    where_overlap_is_allowed_runs_stand_beside_each_other,
+    a_run_by_hand_is_no_overlap,
+    a_run_that_crashed_is_still_running,
+    missed_occurrences_are_counted_and_the_latest_makes_the_job,
+    a_run_for_a_later_occurrence_sent_again_answers_the_same_job,
+    occurrences_that_were_all_missed_make_no_job,
+    a_batch_is_answered_in_the_order_given,
+    one_stale_firing_does_not_touch_its_neighbours,
+    two_schedules_due_at_once_make_two_jobs,
+    an_empty_batch_does_nothing,
+}
+
+async fn a_due_occurrence_makes_a_job_and_moves_on(kit: Kit) {
+    let (due, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let Fired::Job(job) = kit.fire_one(firing.clone()).await else { panic!("it is due") };
+    kit.assert_state(job, JobState::Waiting).await;
+    let record = kit.only_schedule().await;
+    assert_eq!(record.next, firing.next);
+    assert_eq!((record.fired, record.overlapped, record.missed), (1, 0, 0));
+    assert_eq!(
+        record.last,
+        Some(LastRun { state: Some(JobState::Waiting), ..LastRun::new(due, job) })
+    );
+    assert_eq!(record.revision, firing.revision, "firing is no change of the definition");
+    assert_eq!(ids(&kit.worker().claim(2).await), [job]);
+}
+
+async fn the_job_is_made_as_the_template_says(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.template.payload = crate::Payload::from_json_bytes("{\"a\":\"ä\"}");
+    schedule.template.priority = Priority::High;
+    schedule.template.attempts = std::num::NonZeroU32::new(3);
+    schedule.template.timeout = Some(Duration::from_secs(7));
+    schedule.template.keep_result = Some(kit.units(600));
+    schedule.template.scope = Some(Scope::new("acme", "shop"));
+    let template = schedule.template.clone();
+    let (_, firing) = due_now(&kit, schedule).await;
+    kit.fire_one(firing).await;
+
+    let claimed = kit.worker().claim_one().await;
+    let spec = &claimed.spec;
+    assert_eq!((&spec.name, &spec.payload), (&template.name, &template.payload));
+    assert_eq!(spec.priority, template.priority);
+    assert_eq!((spec.attempts, spec.timeout), (template.attempts, template.timeout));
+    assert_eq!(spec.keep_result, template.keep_result);
+    let provenance = spec.provenance.as_ref().expect("it says where it comes from");
+    assert_eq!(provenance.scope, template.scope);
+}
+
+async fn the_job_says_which_occurrence_it_is_for(kit: Kit) {
+    let (due, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(firing).await;
+    let claimed = kit.worker().claim_one().await;
+    let provenance = claimed.spec.provenance.as_ref().expect("it says where it comes from");
+    let by = ScheduledBy { schedule: id("a"), occurrence: due };
+    assert_eq!(provenance.schedule, Some(by));
+    assert_eq!(provenance.actor.as_deref(), Some("system"));
+    assert_eq!(provenance.correlation_id, Some(claimed.spec.id.to_string()));
+    assert_eq!((&provenance.traceparent, &provenance.scope), (&None, &None));
+}
+
+async fn the_job_is_known_by_schedule_and_occurrence(kit: Kit) {
+    let (due, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let fired = kit.fire_one(firing).await;
+    assert_eq!(fired, Fired::Job(JobId::of_occurrence(&id("a"), due)));
+}
+
+async fn what_is_not_due_by_the_stores_clock_is_early(kit: Kit) {
+    let due = kit.now().await + kit.units(3);
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    let record = kit.only_schedule().await;
+    let firing = Firing::new(&record, due, Some(due + kit.units(60)));
+    assert_eq!(kit.fire_one(firing.clone()).await, Fired::Early);
+    assert_eq!(kit.only_schedule().await, record, "nothing changed");
+    assert_eq!(kit.count().await.total(), 0);
+
+    kit.pass(4).await;
+    assert!(matches!(kit.fire_one(firing).await, Fired::Job(_)), "now it is due");
+}
+
+async fn an_occurrence_is_due_at_the_very_millisecond(kit: Kit) {
+    if !kit.is_exact() {
+        return;
+    }
+    let due = kit.now().await + Duration::from_millis(50);
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    let firing = Firing::new(&kit.only_schedule().await, due, None);
+    tokio::time::sleep(Duration::from_millis(49)).await;
+    assert_eq!(kit.fire_one(firing.clone()).await, Fired::Early);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(matches!(kit.fire_one(firing).await, Fired::Job(_)));
+}
+
+async fn a_last_occurrence_leaves_none(kit: Kit) {
+    let (_, mut firing) = due_now(&kit, kit.every_minute("a")).await;
+    firing.next = None;
+    let fired = kit.fire_one(firing.clone()).await;
+    assert!(matches!(fired, Fired::Job(_)));
+    assert_eq!(kit.only_schedule().await.next, None);
+    assert_eq!(kit.fire_one(firing).await, fired, "a resend");
+    assert_eq!(kit.count().await.total(), 1);
+}
+
+async fn two_processes_make_one_job_of_an_occurrence(kit: Kit) {
+    let another = kit.another().await;
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let (here, there) = tokio::join!(kit.fire(vec![firing.clone()]), another.fire(vec![firing]));
+    let jobs: Vec<_> = [here, there]
+        .into_iter()
+        .flat_map(|fired| fired.expect("the store fires"))
+        .filter_map(|fired| if let Fired::Job(job) = fired { Some(job) } else { None })
+        .collect();
+    assert!(!jobs.is_empty());
+    assert!(jobs.iter().all(|&job| job == jobs[0]), "one and the same job: {jobs:?}");
+    assert_eq!(kit.count().await.total(), 1);
+    assert_eq!(kit.only_schedule().await.fired, 1);
+}
+
+async fn a_firing_sent_again_answers_the_same_job(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let first = kit.fire_one(firing.clone()).await;
+    let before = kit.snapshot().await;
+    for _ in 0..3 {
+        assert_eq!(kit.fire_one(firing.clone()).await, first);
+        assert_eq!(kit.snapshot().await, before);
+    }
+}
+
+async fn a_firing_sent_again_after_its_job_has_ended_answers_the_same_job(kit: Kit) {
+    let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let first = kit.fire_one(firing.clone()).await;
+    complete_one(&kit).await;
+    assert_eq!(kit.fire_one(firing).await, first);
+    assert_eq!(kit.count().await.total(), 0, "and makes no other");
+}
+
+async fn a_firing_of_an_occurrence_long_past_makes_nothing(kit: Kit) {
+    let (_, old) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(old.clone()).await;
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    complete_one(&kit).await;
+    let before = kit.snapshot().await;
+    assert_eq!(kit.fire_one(old).await, Fired::Stale);
+    assert_eq!(kit.snapshot().await, before);
+}
+
+async fn a_firing_with_another_revision_is_stale(kit: Kit) {
+    let (_, mut firing) = due_now(&kit, kit.every_minute("a")).await;
+    let before = kit.snapshot().await;
+    for revision in [firing.revision + 1, firing.revision.wrapping_sub(1)] {
+        firing.revision = revision;
+        assert_eq!(kit.fire_one(firing.clone()).await, Fired::Stale);
+        assert_eq!(kit.snapshot().await, before);
+    }
+}
+
+async fn a_firing_with_another_next_occurrence_is_stale(kit: Kit) {
+    let (due, _) = due_now(&kit, kit.every_minute("a")).await;
+    let record = kit.only_schedule().await;
+    let firing = Firing::new(&record, due - Duration::from_millis(1), Some(due));
+    assert_eq!(kit.fire_one(firing).await, Fired::Stale);
+    assert_eq!(kit.only_schedule().await, record);
+    assert_eq!(kit.count().await.total(), 0);
+}
+
+async fn a_firing_of_a_cancelled_schedule_is_stale(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.cancel(&id("a")).await.expect("the store cancels");
+    assert_eq!(kit.fire_one(firing).await, Fired::Stale);
+    assert_eq!(kit.count().await.total(), 0);
+    assert!(kit.schedules().await.is_empty(), "nor is it back");
+}
+
+async fn a_firing_of_a_disabled_schedule_is_stale(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.enabled = false;
+    let (_, firing) = due_now(&kit, schedule).await;
+    let before = kit.snapshot().await;
+    assert_eq!(kit.fire_one(firing).await, Fired::Stale);
+    assert_eq!(kit.snapshot().await, before, "it keeps its place");
+}
+
+async fn a_firing_of_a_changed_schedule_is_stale_and_the_change_holds(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    let (due, old) = due_now(&kit, schedule.clone()).await;
+    schedule.template.payload = crate::Payload::from_json_bytes("\"new\"");
+    kit.define(schedule.clone(), Some(due)).await;
+    assert_eq!(kit.fire_one(old).await, Fired::Stale);
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    let claimed = kit.worker().claim_one().await;
+    assert_eq!(claimed.spec.payload, schedule.template.payload);
+}
+
+async fn an_occurrence_is_not_doubled_by_defining_the_schedule_anew(kit: Kit) {
+    let (due, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let fired = kit.fire_one(firing).await;
+    kit.cancel(&id("a")).await.expect("the store cancels");
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    let again = kit.fire_due("a").await;
+    assert!(matches!(again, Fired::Overlapped) || again == fired, "{again:?}");
+    assert_eq!(kit.count().await.total(), 1, "the occurrence has its job");
+}
+
+async fn while_the_last_run_waits_an_occurrence_is_skipped(kit: Kit) {
+    let (due, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(firing).await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped, record.missed), (1, 1, 0));
+    assert_eq!(record.next, Some(due + Duration::from_millis(2)), "it has moved on");
+    assert_eq!(record.last.map(|last| last.occurrence), Some(due));
+    assert_eq!(kit.count().await.total(), 1);
+}
+
+async fn while_the_last_run_is_active_or_retried_an_occurrence_is_skipped(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(firing).await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped, "active");
+    worker.settle(&claimed, Outcome::Retry(kit.units(2))).await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped, "between two attempts");
+    kit.sweep_for(3).await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped, "waiting for its next attempt");
+    let claimed = worker.claim_one().await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped, "active again");
+    worker.settle(&claimed, Outcome::Complete).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.only_schedule().await.overlapped, 4);
+}
+
+async fn once_the_last_run_has_ended_an_occurrence_makes_a_job(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(firing).await;
+    for outcome in [Outcome::Complete, Outcome::Dead, Outcome::Cancel] {
+        let mut worker = kit.worker();
+        let claimed = worker.claim_one().await;
+        worker.settle(&claimed, outcome).await;
+        assert!(matches!(kit.fire_due("a").await, Fired::Job(_)), "after {outcome:?}");
+    }
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped), (4, 0));
+}
+
+async fn a_last_run_that_is_forgotten_has_ended(kit: Kit) {
+    let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.fire_one(firing).await;
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.count().await.waiting, 1);
+}
+
+async fn where_overlap_is_allowed_runs_stand_beside_each_other(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Allow;
+    let (_, firing) = due_now(&kit, schedule).await;
+    kit.fire_one(firing).await;
+    for _ in 0..2 {
+        assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    }
+    assert_eq!(kit.count().await.waiting, 3);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped), (3, 0));
+}
+
+async fn a_run_by_hand_is_no_overlap(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let by_hand = crate::Trigger::new(id("a"), kit.id(), kit.units(60));
+    kit.trigger(by_hand).await.expect("the store triggers");
+    assert!(matches!(kit.fire_one(firing).await, Fired::Job(_)));
+    assert_eq!(kit.count().await.waiting, 2);
+}
+
+async fn a_run_that_crashed_is_still_running(kit: Kit) {
+    let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
+    let Fired::Job(job) = kit.fire_one(firing).await else { panic!("it is due") };
+    kit.crash(job, 1).await;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+}
+
+async fn missed_occurrences_are_counted_and_the_latest_makes_the_job(kit: Kit) {
+    let (due, mut firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.pass(1).await;
+    let latest = due + Duration::from_millis(30);
+    firing.run = Some(latest);
+    firing.missed = 3;
+    let fired = kit.fire_one(firing.clone()).await;
+    assert_eq!(fired, Fired::Job(JobId::of_occurrence(&id("a"), latest)));
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped, record.missed), (1, 0, 3));
+    assert_eq!(record.next, firing.next);
+    assert_eq!(record.last.map(|last| last.occurrence), Some(latest));
+    let claimed = kit.worker().claim_one().await;
+    let provenance = claimed.spec.provenance.as_ref().expect("it says where it comes from");
+    assert_eq!(provenance.schedule.as_ref().map(|by| by.occurrence), Some(latest));
+}
+
+async fn a_run_for_a_later_occurrence_sent_again_answers_the_same_job(kit: Kit) {
+    let (due, mut firing) = due_now(&kit, kit.every_minute("a")).await;
+    kit.pass(1).await;
+    firing.run = Some(due + Duration::from_millis(30));
+    firing.missed = 3;
+    let fired = kit.fire_one(firing.clone()).await;
+    let before = kit.snapshot().await;
+    assert_eq!(kit.fire_one(firing).await, fired);
+    assert_eq!(kit.snapshot().await, before, "the missed are counted once");
+}
+
+async fn occurrences_that_were_all_missed_make_no_job(kit: Kit) {
+    let (_, mut firing) = due_now(&kit, kit.every_minute("a")).await;
+    firing.run = None;
+    firing.missed = 5;
+    assert_eq!(kit.fire_one(firing.clone()).await, Fired::Missed);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped, record.missed), (0, 0, 5));
+    assert_eq!((record.next, record.last), (firing.next, None));
+    assert_eq!(kit.count().await.total(), 0);
+
+    let before = kit.snapshot().await;
+    kit.fire_one(firing).await;
+    assert_eq!(kit.snapshot().await, before, "a resend counts nothing");
+}
+
+async fn a_batch_is_answered_in_the_order_given(kit: Kit) {
+    let now = kit.now().await;
+    for (name, due) in [("due", now), ("early", now + kit.units(60)), ("skipped", now)] {
+        kit.define(kit.every_minute(name), Some(due)).await;
+    }
+    let of = async |name: &str| {
+        let record = kit.schedule_of(&id(name)).await;
+        let next = record.next.expect("there is a next occurrence");
+        Firing::new(&record, next, Some(next + kit.units(600)))
+    };
+    let mut skipped = of("skipped").await;
+    skipped.run = None;
+    skipped.missed = 1;
+    let mut gone = of("due").await;
+    gone.schedule = id("gone");
+    let batch = vec![gone, of("early").await, of("due").await, skipped];
+    let fired = kit.fire(batch).await.expect("the store fires");
+    let job = JobId::of_occurrence(&id("due"), now);
+    assert_eq!(fired, [Fired::Stale, Fired::Early, Fired::Job(job), Fired::Missed]);
+}
+
+async fn one_stale_firing_does_not_touch_its_neighbours(kit: Kit) {
+    let (_, good) = due_now(&kit, kit.every_minute("good")).await;
+    let (_, mut stale) = due_now(&kit, kit.every_minute("stale")).await;
+    stale.revision += 1;
+    let fired = kit.fire(vec![stale, good]).await.expect("the store fires");
+    assert_eq!(fired[0], Fired::Stale);
+    assert!(matches!(fired[1], Fired::Job(_)));
+}
+
+async fn two_schedules_due_at_once_make_two_jobs(kit: Kit) {
+    let due = kit.now().await;
+    let mut batch = Vec::new();
+    for name in ["a", "b"] {
+        let mut schedule = kit.every_minute(name);
+        schedule.queue = super::kit::queue(name);
+        kit.define(schedule, Some(due)).await;
+        batch.push(Firing::new(&kit.schedule_of(&id(name)).await, due, None));
+    }
+    let fired = kit.fire(batch).await.expect("the store fires");
+    let jobs = ["a", "b"].map(|name| Fired::Job(JobId::of_occurrence(&id(name), due)));
+    assert_eq!(fired, jobs);
+    for name in ["a", "b"] {
+        let claimed = kit.worker_in(&super::kit::queue(name)).claim(2).await;
+        assert_eq!(ids(&claimed), [JobId::of_occurrence(&id(name), due)]);
+    }
+}
+
+async fn an_empty_batch_does_nothing(kit: Kit) {
+    assert!(kit.fire(Vec::new()).await.expect("the store fires").is_empty());
+}
+
+/// Defines `schedule`, due now, and answers the occurrence and a firing of it. The occurrence
+/// after is a millisecond later.
+async fn due_now(kit: &Kit, schedule: Schedule) -> (Timestamp, Firing) {
+    let due = kit.now().await;
+    let id = schedule.id.clone();
+    kit.define(schedule, Some(due)).await;
+    let record: ScheduleRecord = kit.schedule_of(&id).await;
+    (due, Firing::new(&record, due, Some(due + Duration::from_millis(1))))
+}
+
+/// Claims the first job and completes it.
+async fn complete_one(kit: &Kit) {
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Complete).await;
+}

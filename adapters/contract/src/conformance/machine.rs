@@ -1,0 +1,4 @@
+//! x
+use super::Factory;
+/// x
+pub fn run_model(_factory: impl Factory) {}

@@ -1,0 +1,169 @@
+//! A schedule's job can be run by hand, apart from its cadence.
+
+use std::time::Duration;
+
+use super::schedules::id;
+use super::{Kit, case_list};
+use crate::{Fired, JobState, Outcome, Payload, Priority, Scope, Trigger, Triggered};
+
+case_list! {
+    "trigger", __conformance_trigger:
+    a_trigger_makes_the_schedules_job_now,
+    a_trigger_tells_the_queue,
+    a_trigger_of_a_disabled_schedule_works,
+    a_trigger_sent_again_makes_no_second_job,
+    two_triggers_make_two_jobs,
+    a_trigger_of_what_is_not_there_makes_nothing,
+    a_trigger_of_a_cancelled_schedule_makes_nothing,
+    a_trigger_may_bring_its_own_payload,
+    a_triggered_job_says_who_asked_and_for_what,
+    the_result_of_a_triggered_job_is_kept,
+    a_trigger_does_not_touch_the_cadence,
+    a_trigger_of_a_schedule_that_moved_goes_to_its_new_queue,
+}
+
+async fn a_trigger_makes_the_schedules_job_now(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.template.payload = Payload::from_json_bytes("[1]");
+    schedule.template.priority = Priority::Low;
+    schedule.template.attempts = std::num::NonZeroU32::new(2);
+    schedule.template.timeout = Some(Duration::from_secs(9));
+    schedule.template.scope = Some(Scope::tenant("acme"));
+    let template = schedule.template.clone();
+    kit.define(schedule, Some(kit.now().await + kit.units(600))).await;
+
+    let trigger = plain(&kit);
+    trigger_it(&kit, trigger.clone()).await;
+    kit.assert_state(trigger.job, JobState::Waiting).await;
+    let spec = kit.worker().claim_one().await.spec;
+    assert_eq!(
+        (spec.id, &spec.name, &spec.payload),
+        (trigger.job, &template.name, &template.payload)
+    );
+    assert_eq!((spec.priority, spec.attempts), (template.priority, template.attempts));
+    assert_eq!(spec.timeout, template.timeout);
+    let provenance = spec.provenance.as_ref().expect("it says where it comes from");
+    assert_eq!(provenance.scope, template.scope);
+}
+
+async fn a_trigger_tells_the_queue(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    let triggered = trigger_it(&kit, plain(&kit)).await;
+    assert_eq!(triggered, Triggered::Enqueued(kit.queue.clone()));
+}
+
+async fn a_trigger_of_a_disabled_schedule_works(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.enabled = false;
+    kit.define(schedule, None).await;
+    let trigger = plain(&kit);
+    assert!(matches!(trigger_it(&kit, trigger.clone()).await, Triggered::Enqueued(_)));
+    assert_eq!(kit.worker().claim_one().await.spec.id, trigger.job);
+}
+
+async fn a_trigger_sent_again_makes_no_second_job(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    let trigger = plain(&kit);
+    let first = trigger_it(&kit, trigger.clone()).await;
+    let before = kit.snapshot().await;
+    assert_eq!(trigger_it(&kit, trigger.clone()).await, first);
+    assert_eq!(kit.snapshot().await, before);
+
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Complete).await;
+    assert_eq!(trigger_it(&kit, trigger).await, first, "nor after it has ended");
+    assert_eq!(kit.count().await.total(), 1);
+}
+
+async fn two_triggers_make_two_jobs(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    trigger_it(&kit, plain(&kit)).await;
+    trigger_it(&kit, plain(&kit)).await;
+    assert_eq!(kit.count().await.waiting, 2, "whatever the overlap policy");
+}
+
+async fn a_trigger_of_what_is_not_there_makes_nothing(kit: Kit) {
+    assert_eq!(trigger_it(&kit, plain(&kit)).await, Triggered::NoSuchSchedule);
+    assert_eq!(kit.count().await.total(), 0);
+}
+
+async fn a_trigger_of_a_cancelled_schedule_makes_nothing(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    kit.cancel(&id("a")).await.expect("the store cancels");
+    assert_eq!(trigger_it(&kit, plain(&kit)).await, Triggered::NoSuchSchedule);
+    assert_eq!(kit.count().await.total(), 0);
+}
+
+async fn a_trigger_may_bring_its_own_payload(kit: Kit) {
+    let schedule = kit.every_minute("a");
+    kit.define(schedule.clone(), None).await;
+    let mut trigger = plain(&kit);
+    trigger.payload = Some(Payload::from_json_bytes("{\"only\":\"today\"}"));
+    trigger_it(&kit, trigger.clone()).await;
+    assert_eq!(Some(&kit.worker().claim_one().await.spec.payload), trigger.payload.as_ref());
+    assert_eq!(kit.only_schedule().await.schedule, schedule, "its own stays");
+}
+
+async fn a_triggered_job_says_who_asked_and_for_what(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    let mut trigger = plain(&kit);
+    trigger.actor = Some("Jürgen".into());
+    trigger.correlation_id = Some("request 17".into());
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    trigger.traceparent = Some(traceparent.into());
+    let before = kit.now().await;
+    trigger_it(&kit, trigger).await;
+    let after = kit.now().await;
+
+    let spec = kit.worker().claim_one().await.spec;
+    let provenance = spec.provenance.as_ref().expect("it says where it comes from");
+    assert_eq!(provenance.actor.as_deref(), Some("Jürgen"));
+    assert_eq!(provenance.correlation_id.as_deref(), Some("request 17"));
+    assert_eq!(provenance.traceparent.as_deref(), Some(traceparent));
+    let by = provenance.schedule.as_ref().expect("it says which schedule");
+    assert_eq!(by.schedule, id("a"));
+    assert!(before <= by.occurrence && by.occurrence <= after, "when it was triggered");
+}
+
+async fn the_result_of_a_triggered_job_is_kept(kit: Kit) {
+    let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
+    kit.define(kit.every_minute("a"), None).await;
+    let trigger = Trigger::new(id("a"), kit.id(), kit.units(4));
+    trigger_it(&kit, trigger.clone()).await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    assert_eq!(claimed.spec.keep_result, Some(kit.units(4)));
+    worker.settle(&claimed, Outcome::Complete).await;
+    kit.sweep_for(2).await;
+    kit.assert_state(trigger.job, JobState::Completed).await;
+    kit.sweep_for(4).await;
+    kit.assert_unknown(trigger.job).await;
+}
+
+async fn a_trigger_does_not_touch_the_cadence(kit: Kit) {
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    let before = kit.only_schedule().await;
+    trigger_it(&kit, plain(&kit)).await;
+    assert_eq!(kit.only_schedule().await, before);
+}
+
+async fn a_trigger_of_a_schedule_that_moved_goes_to_its_new_queue(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    kit.define(schedule.clone(), None).await;
+    schedule.queue = super::kit::queue("elsewhere");
+    kit.define(schedule.clone(), None).await;
+    let trigger = plain(&kit);
+    let triggered = trigger_it(&kit, trigger.clone()).await;
+    assert_eq!(triggered, Triggered::Enqueued(schedule.queue.clone()));
+    assert_eq!(kit.worker_in(&schedule.queue).claim_one().await.spec.id, trigger.job);
+}
+
+fn plain(kit: &Kit) -> Trigger {
+    Trigger::new(id("a"), kit.id(), kit.units(600))
+}
+
+async fn trigger_it(kit: &Kit, trigger: Trigger) -> Triggered {
+    kit.trigger(trigger).await.expect("the store triggers")
+}
