@@ -1,0 +1,264 @@
+//! How an application starts its jobs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use shiftwork_adapter::{Clock, Connection, JobAdapter, Provider, QueueName, SystemClock};
+use tracing::{info, warn};
+
+use crate::config::{self, Loaded, Settings, Source};
+use crate::engine::{Duties, Engine};
+use crate::error::{Error, ErrorKind, Problems, Result};
+use crate::job::JobDefinition;
+use crate::nearest::did_you_mean;
+use crate::random::Random;
+use crate::registry::Registry;
+use crate::shared::Shared;
+use crate::state::{FromRef, States, SubState};
+use crate::{Jobs, provider, schedule};
+
+/// What [`Jobs`] are made of. Every setting has a default; [`start`](Self::start) checks all of
+/// them, and reports all that is wrong at once.
+#[must_use = "nothing runs until `start` is awaited"]
+pub struct JobsBuilder {
+    source: Source,
+    states: States,
+    substates: Vec<SubState>,
+    definitions: Vec<JobDefinition>,
+    linked: bool,
+    providers: Vec<Provider>,
+    adapter: Option<Arc<dyn JobAdapter>>,
+    clock: Arc<dyn Clock>,
+    random: Random,
+}
+
+impl JobsBuilder {
+    pub(crate) fn from_env() -> Self {
+        Self::new(Source::Environment)
+    }
+
+    pub(crate) fn from_vars<K: Into<String>, V: Into<String>>(
+        vars: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self::new(Source::Given(vars.collect()))
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            states: States::default(),
+            substates: Vec::new(),
+            definitions: Vec::new(),
+            linked: true,
+            providers: Vec::new(),
+            adapter: None,
+            clock: Arc::new(SystemClock),
+            random: Random::default(),
+        }
+    }
+
+    /// Gives handlers a value: [`State<T>`](crate::State) of its type, and of the parts that it
+    /// has by `#[derive(FromRef)]`. A second value of a type replaces the first.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// Makes an implementation of [`FromRef`] known that was written by hand.
+    pub fn substate<S: 'static, T: FromRef<S> + Send + Sync + 'static>(mut self) -> Self {
+        self.substates.push(SubState::of::<S, T>());
+        self
+    }
+
+    /// Registers a job by hand: for one without `#[job]`.
+    pub fn register(mut self, definition: JobDefinition) -> Self {
+        self.definitions.push(definition);
+        self
+    }
+
+    /// Knows only the jobs that are registered by hand, and not those that registered themselves.
+    pub fn without_linked_jobs(mut self) -> Self {
+        self.linked = false;
+        self
+    }
+
+    /// Registers an adapter by hand, to be chosen by `JOBS_PROVIDER`.
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.providers.push(provider);
+        self
+    }
+
+    /// Uses this very store, whatever `JOBS_PROVIDER` says: for tests, in which several workers
+    /// share one.
+    pub fn adapter(mut self, adapter: Arc<dyn JobAdapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
+    /// Uses another clock: for tests. Under a [simulated](Clock::is_simulated) one, everything
+    /// runs on the runtime of the test, whose time may be paused.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Draws ids and jitter from this seed: for tests. Two processes with one seed make the same
+    /// ids.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.random = Random::seeded(seed);
+        self
+    }
+
+    /// Checks everything, connects to the store, reconciles the schedules, and starts what this
+    /// process's role asks for. Returns when the store has answered and the schedules are
+    /// reconciled.
+    ///
+    /// # Errors
+    /// Everything that is wrong with configuration, jobs and states, at once:
+    /// [`Config`](ErrorKind::Config). What this process must not do:
+    /// [`Refused`](ErrorKind::Refused). A store that does not answer:
+    /// [`Store`](ErrorKind::Store).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(mut self) -> Result<Jobs> {
+        let mut problems = Problems::default();
+        let registry = Registry::build(&self.definitions, self.linked, &mut problems);
+        provider::check(&self.providers, &mut problems);
+        let loaded = config::load(&self.source, &registry, &self.providers, &mut problems);
+        let Some(Loaded { settings, provider, variables, warnings }) = loaded else {
+            problems.into_result()?;
+            return Err(Error::new(ErrorKind::Config, "the configuration cannot be read"));
+        };
+        let queues = served(&registry, &settings, &mut problems);
+        let declared = schedule::code::declared(&registry, &settings, &mut problems);
+        let duties = Duties {
+            work: settings.enabled && settings.role.runs_jobs(),
+            tick: settings.enabled && settings.role.fires_schedules(),
+        };
+        self.states.add_parts(&self.substates);
+        if duties.work {
+            check_states(&registry, &self.states, &queues, &mut problems);
+        }
+        problems.into_result()?;
+
+        let adapter = match self.adapter {
+            Some(adapter) => adapter,
+            None => {
+                let mut connection =
+                    Connection::new(settings.namespace.clone(), self.clock.clone());
+                connection.settings = settings.store;
+                connection.variables = variables;
+                (provider.connect)(connection).await?
+            }
+        };
+        adapter.ping().await?;
+        let schedules = declared.len();
+        if duties.tick {
+            schedule::code::reconcile(&*adapter, &settings.app, declared).await?;
+        }
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        announce(&settings, &registry, &queues, schedules, adapter.provider(), duties);
+        let shared = Shared::new(settings, adapter, registry, self.clock, self.random);
+        if duties.work || duties.tick {
+            let engine = Engine::start(shared.clone(), Arc::new(self.states), queues, duties).await;
+            let engine = engine.map_err(|error| {
+                Error::new(ErrorKind::Engine, format!("the heart's thread cannot start: {error}"))
+            })?;
+            shared.set_engine(Some(engine));
+        }
+        Ok(Jobs::of(shared))
+    }
+}
+
+/// Without the values of variables: one of them may be a password.
+impl fmt::Debug for JobsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobsBuilder")
+            .field("states", &self.states)
+            .field("definitions", &self.definitions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The queues that this process serves.
+fn served(registry: &Registry, settings: &Settings, problems: &mut Problems) -> Vec<QueueName> {
+    let declared = registry.queues();
+    for named in settings.serves.named().iter().filter(|named| !declared.contains(named)) {
+        let names: Vec<_> = declared.iter().map(QueueName::as_str).collect();
+        problems.add(format!(
+            "JOBS_QUEUES names {:?}, and no job of this program declares that queue; there are \
+             {}{}",
+            named.as_str(),
+            if names.is_empty() { "none".into() } else { names.join(", ") },
+            did_you_mean(named.as_str(), names.iter().copied())
+        ));
+    }
+    declared.into_iter().filter(|queue| settings.serves.includes(queue)).collect()
+}
+
+/// Reports every state that a job of these queues takes and nobody gave.
+fn check_states(
+    registry: &Registry,
+    states: &States,
+    queues: &[QueueName],
+    problems: &mut Problems,
+) {
+    for job in registry.iter().filter(|job| queues.contains(&job.queue)) {
+        let missing: BTreeSet<_> = job
+            .definition
+            .needs
+            .0
+            .iter()
+            .filter(|(id, _)| !states.contains(*id))
+            .map(|(_, name)| *name)
+            .collect();
+        for state in missing {
+            problems.add(format!(
+                "the job {:?} (at {}) takes State<{state}>, and nobody gave one; add \
+                 .state(value) before .start(), or #[derive(FromRef)] to what has one as a field",
+                job.name.as_str(),
+                job.definition.place
+            ));
+        }
+    }
+}
+
+/// The line by which an operator knows what was started.
+fn announce(
+    settings: &Settings,
+    registry: &Registry,
+    queues: &[QueueName],
+    schedules: usize,
+    provider: &str,
+    duties: Duties,
+) {
+    let list = |names: Vec<&str>| names.join(", ");
+    let role = settings.role;
+    info!(
+        provider,
+        providers = list(provider::all(&[]).iter().map(|provider| provider.name).collect()),
+        %role,
+        role_reason = %settings.role_reason,
+        enabled = settings.enabled,
+        app = %settings.app,
+        namespace = %settings.namespace,
+        concurrency = settings.concurrency,
+        jobs = registry.len(),
+        job_names = list(registry.names().collect()),
+        queues = list(queues.iter().map(QueueName::as_str).collect()),
+        schedules,
+        "shiftwork started"
+    );
+    if duties.work && registry.len() == 0 {
+        warn!(
+            "this process should run jobs (its role is {role}) and has none: is a crate that \
+             defines them named in Cargo.toml only? Name it once in code (`use its_crate as _;`)"
+        );
+    }
+    if !settings.enabled {
+        warn!("JOBS_ENABLED is false: this process runs no jobs and fires no schedules");
+    }
+}

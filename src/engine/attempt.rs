@@ -1,0 +1,263 @@
+//! One attempt: a handler under its timeout, in its span, its panics caught, its end reported.
+//!
+//! Told to stop, by its timeout or from outside, a handler has a second to come to an end by
+//! itself. Then it is dropped at the await it is in. One that runs on the pool for blocking code,
+//! or that blocks its thread, cannot be stopped by anyone: it is named in the log.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use shiftwork_adapter::{JobState, Outcome, Settlement, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument, Span, debug, error, info, info_span, warn};
+
+use super::Engine;
+use super::backoff;
+use super::ledger::{Claim, Ledger};
+use super::settle::{Decision, End, decide, name};
+use crate::handler::Runnable;
+use crate::registry::Registered;
+use crate::{JobContext, JobResult};
+
+/// How long a handler that was told to stop has to come to an end by itself.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// An attempt that is about to run.
+pub(crate) struct Attempt {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) claim: Claim,
+    pub(crate) ctx: JobContext,
+    /// `None`: this process has no handler of that name.
+    pub(crate) job: Option<Arc<Registered>>,
+    pub(crate) timeout: Duration,
+    pub(crate) first_due: Timestamp,
+    pub(crate) store_now: Timestamp,
+}
+
+impl Attempt {
+    /// Starts it on a task of its own.
+    pub(crate) fn spawn(self) {
+        let span = self.span();
+        tokio::spawn(self.run().instrument(span));
+    }
+
+    async fn run(self) {
+        // Dropped wherever it is, with its runtime, it is reported as not settled.
+        let report = Report { ledger: &self.ledger, claim: self.claim, settlement: None };
+        let began = Instant::now();
+        let end = match &self.job {
+            Some(job) => caught(Box::pin(self.execute(job)), |end| end).await,
+            None => self.unknown_name(),
+        };
+        report.settled(self.settle(end, began.elapsed()));
+    }
+
+    async fn execute(&self, job: &Registered) -> End {
+        let payload = &self.ctx.spec().payload;
+        let prepare = || job.definition.handler.prepare(payload, self.ctx.clone());
+        let mut running: Pin<Box<dyn Future<Output = End> + Send>> =
+            match catch_unwind(AssertUnwindSafe(prepare)) {
+                Err(panic) => return End::Panicked(panic_message(&*panic)),
+                Ok(Runnable::Async(Err(error))) => return End::Undecodable(error.to_string()),
+                Ok(Runnable::Async(Ok(future))) => Box::pin(caught(future, End::Returned)),
+                Ok(Runnable::Blocking(run)) => Box::pin(on_blocking_pool(run)),
+            };
+        let timed_out = tokio::select! {
+            biased;
+            end = &mut running => return self.interrupted_or(end),
+            () = self.ctx.cancelled() => false,
+            () = sleep(self.timeout) => true,
+        };
+        self.ctx.cancellation().cancel();
+        let last_word = timeout(STOP_GRACE, running).await;
+        match last_word {
+            // It was in time after all: done is done.
+            Ok(end @ End::Returned(Ok(JobResult { success: true, .. }))) => return end,
+            Ok(_) => {}
+            Err(_) if job.definition.handler.is_blocking() => warn!(
+                job.id = %self.ctx.id(),
+                job.name = %self.ctx.name(),
+                "a handler that was told to stop goes on: it runs on a thread and cannot be \
+                 aborted; make it look at ctx.is_cancelled()"
+            ),
+            Err(_) => debug!("a handler that was told to stop was dropped at its await"),
+        }
+        match self.ctx.stopped() {
+            Some(stop) if !timed_out => End::Stopped(stop),
+            _ => End::TimedOut(self.timeout),
+        }
+    }
+
+    /// A handler that leaves its work because of a shutdown spends no attempt.
+    fn interrupted_or(&self, end: End) -> End {
+        match end {
+            End::Returned(Err(error)) if error.is_interrupted() && self.ctx.is_shutting_down() => {
+                End::Interrupted
+            }
+            end => end,
+        }
+    }
+
+    fn unknown_name(&self) -> End {
+        self.engine.unknown.seen(self.ctx.name(), self.ctx.queue());
+        End::UnknownName {
+            waited: self.store_now.since(self.first_due),
+            limit: self.engine.shared.settings.unknown_after,
+        }
+    }
+
+    fn settle(&self, end: End, took: Duration) -> Option<Settlement> {
+        let settings = &self.engine.shared.settings;
+        let own = self.job.as_ref().and_then(|job| job.definition.options.backoff);
+        let attempt = self.ctx.attempt();
+        let Decision { outcome, result } = decide(end, attempt, self.ctx.attempts(), || {
+            let jitter = settings.backoff_jitter.then(|| self.engine.shared.random.fraction());
+            backoff::delay(own.unwrap_or(settings.backoff), settings.backoff_max, attempt, jitter)
+        });
+        self.log(outcome, &result, took);
+        let outcome = outcome?;
+        let (job, generation) = self.claim;
+        let report = self.is_kept(outcome).then(|| {
+            let started_at = self.ctx.started_at();
+            result.into_report(started_at, self.engine.shared.clock.now())
+        });
+        Some(Settlement::new(job, generation, outcome).with_report(report))
+    }
+
+    /// A report of a job that is about to be forgotten is not worth its making.
+    fn is_kept(&self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Complete | Outcome::Cancel => {
+                self.ctx.spec().keep_result.is_some()
+                    || !self.engine.shared.settings.store.keep_completed.age.is_zero()
+            }
+            Outcome::Release(_) => false,
+            _ => true,
+        }
+    }
+
+    fn span(&self) -> Span {
+        info_span!(
+            "job",
+            job.id = %self.ctx.id(),
+            job.name = %self.ctx.name(),
+            job.queue = %self.ctx.queue(),
+            job.attempt = self.ctx.attempt(),
+        )
+    }
+
+    /// The one event of a settled attempt.
+    fn log(&self, outcome: Option<Outcome>, result: &JobResult, took: Duration) {
+        let ctx = &self.ctx;
+        let redact = || {
+            let job = self.job.as_ref()?;
+            let rendered = || (job.definition.redact)(&ctx.spec().payload);
+            catch_unwind(AssertUnwindSafe(rendered)).ok().flatten()
+        };
+        macro_rules! event {
+            ($level:ident) => {
+                $level!(
+                    job.id = %ctx.id(),
+                    job.name = %ctx.name(),
+                    job.queue = %ctx.queue(),
+                    job.attempt = ctx.attempt(),
+                    job.attempts = ctx.attempts(),
+                    duration_ms = took.as_millis() as u64,
+                    outcome = name(outcome),
+                    retry_in_ms = match outcome {
+                        Some(Outcome::Retry(delay)) => Some(delay.as_millis() as u64),
+                        _ => None,
+                    },
+                    error = result.error.as_ref().map(tracing::field::display),
+                    error.kind = result.error.as_ref().map(|error| error.kind.as_str()),
+                    correlation_id = %ctx.correlation_id(),
+                    tenant = ctx.tenant(),
+                    actor = ctx.actor(),
+                    payload = redact(),
+                    "attempt settled"
+                )
+            };
+        }
+        match outcome {
+            Some(Outcome::Dead) => event!(error),
+            Some(Outcome::Retry(_)) | None => event!(warn),
+            Some(Outcome::Release(_)) if self.job.is_none() => event!(debug),
+            _ => event!(info),
+        }
+    }
+}
+
+/// Tells the ledger of the attempt's end, whatever happens.
+struct Report<'a> {
+    ledger: &'a Ledger,
+    claim: Claim,
+    settlement: Option<Settlement>,
+}
+
+impl Report<'_> {
+    fn settled(mut self, settlement: Option<Settlement>) {
+        self.settlement = settlement;
+    }
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        self.ledger.end(self.claim, self.settlement.take());
+    }
+}
+
+/// A future, its panics caught at the poll that they come from.
+async fn caught<T>(
+    mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    ended: impl Fn(T) -> End,
+) -> End {
+    let polled = std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(ended(output)),
+            Err(panic) => Poll::Ready(End::Panicked(panic_message(&*panic))),
+        }
+    });
+    polled.await
+}
+
+async fn on_blocking_pool(
+    run: Box<
+        dyn FnOnce() -> Result<crate::handler::HandlerResult, crate::handler::PayloadError> + Send,
+    >,
+) -> End {
+    let span = Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(run)).await {
+        Ok(Ok(result)) => End::Returned(result),
+        Ok(Err(error)) => End::Undecodable(error.to_string()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => End::Panicked(panic_message(&*panic)),
+            // The pool takes no more work: the runtime is about to end.
+            Err(_) => End::Interrupted,
+        },
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("with something that is no text")
+        .to_owned()
+}
+
+/// For the log: what recovery did with a job.
+pub(crate) fn log_recovered(recovered: &shiftwork_adapter::Recovered, queue: &str) {
+    let (id, job) = (recovered.spec.id, &recovered.spec.name);
+    let crashes = recovered.crashes;
+    match recovered.state {
+        JobState::Dead => error!(job.id = %id, job.name = %job, job.queue = queue, crashes,
+            "a job is dead: its worker vanished too often"),
+        state => warn!(job.id = %id, job.name = %job, job.queue = queue, crashes, %state,
+            "a job was taken back from a worker that vanished"),
+    }
+}

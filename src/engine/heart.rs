@@ -1,0 +1,128 @@
+//! Renews the leases of what this process holds, from a thread and a runtime of its own, so that
+//! handlers which block every thread of the application's runtime cost no lease.
+//!
+//! A lease says that the jobs are in good hands, not that a thread is alive. So the heart renews a
+//! worker's lease only while that worker gets round, or an attempt of it is within its timeout:
+//! while a handler may rightly take all threads, nobody can tell a busy worker from a stuck one.
+//!
+//! Every beat also asks each worker to get round, which is how [`health`](crate::Jobs::health)
+//! knows. Under a simulated clock the heart is a task of the test's runtime, and rests while
+//! nothing is held, so that idle time costs nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, error, warn};
+
+use super::Engine;
+use super::ledger::Ledger;
+
+/// How often leases are renewed: five times a lease, and with the default lease of 8 s more often
+/// than once in the grace of 2 s, so that a store which wakes up and finds all leases lapsed hears
+/// of each worker before it gives one up.
+pub(crate) fn interval(lease: Duration) -> Duration {
+    lease / 5
+}
+
+/// Starts it.
+pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<()> {
+    if engine.shared.clock.is_simulated() {
+        tokio::spawn(run(engine));
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name("shiftwork-heart".into())
+        .spawn(move || runtime.block_on(run(engine)))?;
+    Ok(())
+}
+
+async fn run(engine: Arc<Engine>) {
+    let interval = interval(engine.shared.settings.store.lease);
+    let mut heart: Option<Box<dyn Heart>> = None;
+    loop {
+        let rest = async {
+            if engine.shared.clock.is_simulated() {
+                while !engine.ledgers.iter().any(|(_, ledger)| ledger.vitals().held > 0) {
+                    engine.busy.notified().await;
+                }
+            }
+            sleep(interval).await;
+        };
+        tokio::select! {
+            () = engine.ended.cancelled() => return,
+            () = rest => {}
+        }
+        if heart.is_none() {
+            heart = connect(&engine).await;
+        }
+        let Some(beating) = &mut heart else { continue };
+        // A connection that does not answer is replaced, not waited for.
+        match timeout(interval, beat(&engine, beating.as_mut())).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => heart = None,
+        }
+    }
+}
+
+async fn connect(engine: &Engine) -> Option<Box<dyn Heart>> {
+    match timeout(engine.shared.settings.store.lease, engine.shared.adapter.heart()).await {
+        Ok(Ok(heart)) => Some(heart),
+        Ok(Err(error)) => {
+            if error.kind() != ErrorKind::Closed {
+                warn!(%error, "the heart cannot reach the store");
+            }
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// One beat. False where the store could not be asked.
+async fn beat(engine: &Engine, heart: &mut dyn Heart) -> bool {
+    let mut beats = Vec::new();
+    let mut ledgers = Vec::new();
+    for (queue, ledger) in &engine.ledgers {
+        ledger.probe();
+        let vitals = ledger.vitals();
+        let Some(incarnation) = vitals.incarnation.filter(|_| vitals.held > 0) else { continue };
+        if is_well(ledger, engine.shared.settings.store.lease) {
+            beats.push(Beat::new(queue.clone(), incarnation, vitals.held));
+            ledgers.push((ledger, incarnation));
+        } else {
+            error!(%queue, held = vitals.held,
+                "a worker no longer gets round, and none of its attempts is within its timeout: \
+                 its lease is not renewed");
+        }
+    }
+    if beats.is_empty() {
+        return true;
+    }
+    let replies = match heart.beat(&beats).await {
+        Ok(replies) => replies,
+        Err(error) => {
+            if error.kind() != ErrorKind::Closed {
+                warn!(%error, "a heartbeat failed");
+            }
+            return false;
+        }
+    };
+    for (reply, (ledger, incarnation)) in replies.into_iter().zip(ledgers) {
+        match reply {
+            BeatReply::Renewed { cancelled } if cancelled.is_empty() => {}
+            BeatReply::Renewed { cancelled } => ledger.tell(cancelled, None),
+            BeatReply::Expired => ledger.tell(Vec::new(), Some(incarnation)),
+            other => debug!(?other, "a heartbeat's answer that this version does not know"),
+        }
+    }
+    true
+}
+
+/// Whether a worker deserves its lease.
+fn is_well(ledger: &Ledger, lease: Duration) -> bool {
+    let vitals = ledger.vitals();
+    let now = Instant::now();
+    now.duration_since(vitals.round) < lease || vitals.deadline.is_some_and(|until| now < until)
+}

@@ -1,0 +1,257 @@
+//! What this process holds of one queue: the attempts that run, and those that ended and are not
+//! settled yet.
+//!
+//! Shared by the worker that starts attempts and settles them, the tasks that run them, and the
+//! heart, which from its own thread judges whether the worker still gets round. A batch of claims
+//! or settlements takes the lock once.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use shiftwork_adapter::{Incarnation, JobId, Outcome, Settlement};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::settle::Stop;
+use crate::JobContext;
+
+/// A claim: the job and the generation under which it was claimed.
+pub(crate) type Claim = (JobId, u64);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    inner: Mutex<Entries>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Entries {
+    incarnation: Option<Incarnation>,
+    running: HashMap<Claim, Running>,
+    ended: Vec<Ended>,
+    told: Told,
+    /// When the worker last got round.
+    round: Instant,
+}
+
+/// An attempt that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) ctx: JobContext,
+    /// When its timeout is over.
+    pub(crate) deadline: Instant,
+    pub(crate) solo: bool,
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) claim: Claim,
+    /// `None`: it is not ours to settle.
+    pub(crate) settlement: Option<Settlement>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) solo: bool,
+}
+
+/// What heart and sweeper have to say to the worker.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) cancelled: Vec<JobId>,
+    pub(crate) expired: Option<Incarnation>,
+    pub(crate) work: bool,
+}
+
+/// What the heart needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vitals {
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) held: usize,
+    pub(crate) round: Instant,
+    /// Until when some attempt is within its timeout; `None`: none runs.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: Mutex::new(Entries {
+                incarnation: None,
+                running: HashMap::new(),
+                ended: Vec::new(),
+                told: Told::default(),
+                round: Instant::now(),
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Waits until there is something for the worker: an attempt ended, the heart heard
+    /// something, or somebody asks whether it gets round.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Asks the worker to get round.
+    pub(crate) fn probe(&self) {
+        self.changed.notify_one();
+    }
+
+    /// The worker got round.
+    pub(crate) fn round(&self) {
+        self.lock().round = Instant::now();
+    }
+
+    /// The worker goes on as `incarnation`: what runs under an earlier one is stopped.
+    pub(crate) fn reincarnate(&self, incarnation: Incarnation) {
+        let mut entries = self.lock();
+        entries.incarnation = Some(incarnation);
+        for running in entries.running.values() {
+            if running.incarnation != incarnation {
+                running.ctx.stop(Stop::LeaseLost);
+            }
+        }
+    }
+
+    /// Attempts are about to run.
+    pub(crate) fn start(&self, batch: impl IntoIterator<Item = (Claim, Running)>) {
+        self.lock().running.extend(batch);
+    }
+
+    /// Whether an attempt of this claim runs, or ended and is not settled.
+    pub(crate) fn knows(&self, claim: Claim) -> bool {
+        let entries = self.lock();
+        entries.running.contains_key(&claim) || entries.ended.iter().any(|e| e.claim == claim)
+    }
+
+    /// The claims under `incarnation` that run, or ended and are not settled.
+    pub(crate) fn claims(&self, incarnation: Incarnation) -> Vec<Claim> {
+        let entries = self.lock();
+        let running = entries.running.iter().filter(|(_, running)| running.is_of(incarnation));
+        let ended = entries.ended.iter().filter(|ended| ended.is_of(incarnation));
+        running.map(|(claim, _)| *claim).chain(ended.map(|ended| ended.claim)).collect()
+    }
+
+    /// An attempt ended.
+    pub(crate) fn end(&self, claim: Claim, settlement: Option<Settlement>) {
+        let mut entries = self.lock();
+        if let Some(Running { incarnation, solo, .. }) = entries.running.remove(&claim) {
+            entries.ended.push(Ended { claim, settlement, incarnation, solo });
+        }
+        drop(entries);
+        self.changed.notify_one();
+    }
+
+    /// Takes what has ended and what the heart heard.
+    pub(crate) fn take(&self) -> (Vec<Ended>, Told) {
+        let mut entries = self.lock();
+        (mem::take(&mut entries.ended), mem::take(&mut entries.told))
+    }
+
+    /// How many attempts run under `incarnation`.
+    pub(crate) fn running(&self, incarnation: Incarnation) -> usize {
+        self.lock().running.values().filter(|running| running.is_of(incarnation)).count()
+    }
+
+    /// How many jobs are held under `incarnation`: their attempts run, or ended and are not taken
+    /// yet.
+    pub(crate) fn held(&self, incarnation: Incarnation) -> usize {
+        self.lock().held(incarnation)
+    }
+
+    /// How many attempts run, under any incarnation, or ended and are not settled.
+    pub(crate) fn open(&self) -> usize {
+        let entries = self.lock();
+        entries.running.len() + entries.ended.len()
+    }
+
+    /// Tells running attempts to stop: all of them, or those of these jobs.
+    pub(crate) fn stop(&self, why: Stop, jobs: Option<&[JobId]>) {
+        for ((job, _), running) in &self.lock().running {
+            if jobs.is_none_or(|jobs| jobs.contains(job)) {
+                running.ctx.stop(why);
+            }
+        }
+    }
+
+    /// Tells the attempts of these claims to stop.
+    pub(crate) fn stop_claims(&self, why: Stop, claims: &[Claim]) {
+        let entries = self.lock();
+        claims
+            .iter()
+            .filter_map(|claim| entries.running.get(claim))
+            .for_each(|running| running.ctx.stop(why));
+    }
+
+    /// For the heart: how the worker is.
+    pub(crate) fn vitals(&self) -> Vitals {
+        let entries = self.lock();
+        let own = |running: &&Running| entries.incarnation.is_some_and(|own| running.is_of(own));
+        Vitals {
+            incarnation: entries.incarnation,
+            held: entries.incarnation.map_or(0, |own| entries.held(own)),
+            round: entries.round,
+            deadline: entries.running.values().filter(own).map(|running| running.deadline).max(),
+        }
+    }
+
+    /// From the heart: what the store said.
+    pub(crate) fn tell(&self, cancelled: Vec<JobId>, expired: Option<Incarnation>) {
+        let mut entries = self.lock();
+        entries.told.cancelled.extend(cancelled);
+        entries.told.expired = entries.told.expired.or(expired);
+        drop(entries);
+        self.changed.notify_one();
+    }
+
+    /// From the sweeper: there is work to claim.
+    pub(crate) fn tell_work(&self) {
+        self.lock().told.work = true;
+        self.changed.notify_one();
+    }
+
+    /// Gives up on what still runs: it is handed back, and what it comes to is not asked for.
+    pub(crate) fn abandon(&self) -> Vec<JobContext> {
+        let mut entries = self.lock();
+        let abandoned: Vec<_> = entries.running.drain().collect();
+        let mut contexts = Vec::new();
+        for ((job, generation), Running { incarnation, ctx, solo, .. }) in abandoned {
+            let release = Outcome::Release(Duration::ZERO);
+            let settlement = Some(Settlement::new(job, generation, release));
+            let claim = (job, generation);
+            entries.ended.push(Ended { claim, settlement, incarnation, solo });
+            contexts.push(ctx);
+        }
+        drop(entries);
+        self.changed.notify_one();
+        contexts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Nothing under this lock can panic between two changes.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn held(&self, incarnation: Incarnation) -> usize {
+        self.running.values().filter(|running| running.is_of(incarnation)).count()
+            + self.ended.iter().filter(|ended| ended.is_of(incarnation)).count()
+    }
+}
+
+impl Running {
+    /// Whether it is held by `incarnation` as far as is known: a lost job runs on for a moment.
+    fn is_of(&self, incarnation: Incarnation) -> bool {
+        self.incarnation == incarnation && self.ctx.stopped() != Some(Stop::LeaseLost)
+    }
+}
+
+impl Ended {
+    fn is_of(&self, incarnation: Incarnation) -> bool {
+        self.incarnation == incarnation && self.settlement.is_some()
+    }
+}

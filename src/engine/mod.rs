@@ -1,0 +1,237 @@
+//! Runs jobs: all that concerns time and execution, written once for every store.
+//!
+//! ```text
+//!   clock ──fire──▶ ┌───────┐ ◀──sweep── sweeper (one a queue)
+//!                   │ store │
+//!   heart ──beat──▶ └───────┘ ◀─exchange─ worker (one a queue) ──▶ attempts (a task each)
+//!     │                                      ▲                        │
+//!     └── does the worker get round? ── ledger (one a queue) ◀────────┘ ended
+//! ```
+//!
+//! **Always:** every loop is supervised: one that panics is started again once, with what it knew;
+//! the second time, the process is declared broken and ends with an error.
+
+mod attempt;
+mod backoff;
+mod clock;
+mod heart;
+mod ledger;
+mod retry;
+mod settle;
+mod slots;
+mod sweeper;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shiftwork_adapter::QueueName;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::attempt::STOP_GRACE;
+use self::ledger::Ledger;
+pub(crate) use self::settle::Stop;
+use self::slots::Slots;
+use self::worker::Worker;
+use crate::health::{QueueHealth, StoreHealth, UnknownNames};
+use crate::shared::Shared;
+use crate::state::States;
+
+/// How long the store has, after everything has ended, to be told so.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What runs jobs in this process.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    states: Arc<States>,
+    ledgers: Vec<(QueueName, Arc<Ledger>)>,
+    /// Claim and fire no more.
+    draining: CancellationToken,
+    /// Nothing is left to do.
+    ended: CancellationToken,
+    /// Some job may be held now; the heart of a simulated process rests until then.
+    busy: tokio::sync::Notify,
+    unknown: UnknownNames,
+    store: StoreHealth,
+    /// Why the process is broken.
+    broken: Mutex<Option<String>>,
+    broke: CancellationToken,
+    loops: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+/// What an engine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Duties {
+    /// Runs jobs.
+    pub(crate) work: bool,
+    /// Fires schedules.
+    pub(crate) tick: bool,
+}
+
+impl Engine {
+    /// Starts what `duties` asks for, for these queues.
+    pub(crate) async fn start(
+        shared: Arc<Shared>,
+        states: Arc<States>,
+        queues: Vec<QueueName>,
+        duties: Duties,
+    ) -> std::io::Result<Arc<Self>> {
+        let settings = &shared.settings;
+        let slots = Slots::new(
+            settings.concurrency,
+            queues.iter().map(|queue| {
+                let own = settings.queue(queue);
+                (own.weight, own.concurrency.unwrap_or(usize::MAX))
+            }),
+        );
+        let ledgers = queues.into_iter().map(|queue| (queue, Arc::new(Ledger::new())));
+        let engine = Arc::new(Self {
+            ledgers: if duties.work { ledgers.collect() } else { Vec::new() },
+            shared,
+            states,
+            draining: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            busy: tokio::sync::Notify::new(),
+            unknown: UnknownNames::default(),
+            store: StoreHealth::default(),
+            broken: Mutex::new(None),
+            broke: CancellationToken::new(),
+            loops: tokio::sync::Mutex::default(),
+        });
+        if duties.work {
+            heart::start(engine.clone())?;
+        }
+        let mut loops = engine.loops.lock().await;
+        for (index, (queue, ledger)) in engine.ledgers.iter().enumerate() {
+            let worker =
+                Worker::new(engine.clone(), queue.clone(), ledger.clone(), slots.seat(index));
+            let worker = Arc::new(tokio::sync::Mutex::new(worker));
+            loops.spawn(engine.clone().supervise(format!("worker of queue {queue}"), move || {
+                let worker = worker.clone();
+                async move { worker.lock().await.run().await }
+            }));
+            let (this, queue, ledger) = (engine.clone(), queue.clone(), ledger.clone());
+            loops.spawn(engine.clone().supervise(format!("sweeper of queue {queue}"), move || {
+                sweeper::run(this.clone(), queue.clone(), ledger.clone())
+            }));
+        }
+        if duties.tick {
+            let this = engine.clone();
+            loops.spawn(engine.clone().supervise("clock".into(), move || clock::run(this.clone())));
+        }
+        drop(loops);
+        Ok(engine)
+    }
+
+    /// Runs a loop to its end; through one panic, and to the end of the process at the second.
+    async fn supervise<F, Fut>(self: Arc<Self>, what: String, mut life: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        for lives_left in [1, 0] {
+            let mut running = JoinSet::new();
+            running.spawn(life());
+            match running.join_next().await {
+                Some(Err(panic)) if panic.is_panic() => {
+                    error!("the {what} panicked ({panic}); lives left: {lives_left}");
+                }
+                _ => return,
+            }
+        }
+        self.break_down(format!("the {what} panicked twice"));
+    }
+
+    fn break_down(&self, why: String) {
+        error!("this process is broken and ends: {why}");
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.broke.cancel();
+    }
+
+    /// Why the process is broken, if it is.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the process is broken.
+    pub(crate) async fn broke(&self) {
+        self.broke.cancelled().await;
+    }
+
+    /// Ends everything, in this order: claim and fire no more; tell the handlers; wait for them
+    /// for the grace period; cancel them; a second later drop them; hand back what is left.
+    pub(crate) async fn shutdown(&self) {
+        self.draining.cancel();
+        let grace = self.shared.settings.shutdown_grace;
+        let running: usize = self.ledgers.iter().map(|(_, ledger)| ledger.open()).sum();
+        info!(running, ?grace, "shutting down: no job is claimed any more");
+        let mut loops = self.loops.lock().await;
+        if !all_ended(&mut loops, grace).await {
+            warn!("the grace period is over: what runs is cancelled");
+            self.ledgers.iter().for_each(|(_, ledger)| ledger.stop(Stop::Shutdown, None));
+            // A little longer than the handlers have, so that their tasks can report.
+            if !all_ended(&mut loops, STOP_GRACE + STOP_GRACE / 2).await {
+                for ctx in self.ledgers.iter().flat_map(|(_, ledger)| ledger.abandon()) {
+                    error!(job.id = %ctx.id(), job.name = %ctx.name(), job.queue = %ctx.queue(),
+                        "a handler cannot be aborted: it blocks its thread; its job is handed back");
+                }
+                if !all_ended(&mut loops, LAST_WORDS).await {
+                    error!(
+                        "the store could not be told of everything: what it does not know of \
+                            comes back when the leases lapse"
+                    );
+                    loops.shutdown().await;
+                }
+            }
+        }
+        self.ended.cancel();
+    }
+
+    /// How each queue's worker is. Asks those that have not been heard of for long to get round.
+    pub(crate) async fn queues(&self) -> Vec<QueueHealth> {
+        let patience = self.shared.settings.store.lease * 3;
+        let late = |ledger: &Ledger| ledger.vitals().round.elapsed() > patience;
+        for (_, ledger) in self.ledgers.iter().filter(|(_, ledger)| late(ledger)) {
+            // An idle worker under a simulated clock is never asked: it is now.
+            let asked = Instant::now();
+            ledger.probe();
+            let answered = async {
+                while ledger.vitals().round < asked {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let _ = timeout(Duration::from_millis(100), answered).await;
+        }
+        let draining = self.draining.is_cancelled();
+        self.ledgers
+            .iter()
+            .map(|(queue, ledger)| QueueHealth {
+                queue: queue.clone(),
+                running: ledger.open(),
+                stalled_for: (late(ledger) && !draining).then(|| ledger.vitals().round.elapsed()),
+            })
+            .collect()
+    }
+
+    pub(crate) fn unknown(&self) -> &UnknownNames {
+        &self.unknown
+    }
+
+    pub(crate) fn store(&self) -> &StoreHealth {
+        &self.store
+    }
+}
+
+async fn all_ended(loops: &mut JoinSet<()>, within: Duration) -> bool {
+    let deadline = Instant::now() + within;
+    while !loops.is_empty() {
+        if timeout_at(deadline, loops.join_next()).await.is_err() {
+            return false;
+        }
+    }
+    true
+}

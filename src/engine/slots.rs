@@ -1,0 +1,314 @@
+//! Who may run next: a process's free slots go round its queues by weight.
+//!
+//! A slot is the right to run one job. A queue that believes it has work *wants* slots; free ones
+//! are dealt to the wanting queues, always to the one that was served least for its weight
+//! (stride scheduling). So a queue with a backlog uses the whole process while it is alone, and
+//! the first slot that is freed once another queue wants one goes to that other.
+//!
+//! 1. [`Seat::take`]: the slots dealt to this queue now; it wants more.
+//! 2. It claims at most so many jobs, and returns with [`Seat::give_back`] those it had no job
+//!    for, and each when its job has ended.
+//! 3. [`Seat::rest`]: it found no more work and wants none until it asks again.
+//!
+//! A job that is one crash short of the limit runs alone in its process: a queue that has one
+//! [asks](Seat::take_solo) for all slots at once, and nothing is dealt until it has them.
+//!
+//! **Always:** dealt and free slots together are as many as there are; no queue holds more than
+//! its own limit.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The slots of a process.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    inner: Mutex<Inner>,
+    seats: Vec<Notify>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    total: usize,
+    free: usize,
+    queues: Vec<Queue>,
+    /// Which queue has, or waits for, the process for itself.
+    solo: Option<usize>,
+    solo_granted: bool,
+    /// The pass of the queue served last: where a queue that comes back starts, so that it does
+    /// not catch up on what it did not want.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    weight: u64,
+    limit: usize,
+    /// Dealt: taken or to be taken.
+    dealt: usize,
+    /// Dealt and not yet taken.
+    offered: usize,
+    wants: bool,
+    pass: u64,
+}
+
+/// How far one slot moves the pass of a queue of weight 1.
+const STRIDE: u64 = 1 << 20;
+
+impl Slots {
+    /// `total` slots for queues of these weights (at least 1) and limits.
+    pub(crate) fn new(total: usize, queues: impl IntoIterator<Item = (u32, usize)>) -> Arc<Self> {
+        let queues: Vec<_> = queues
+            .into_iter()
+            .map(|(weight, limit)| Queue {
+                weight: u64::from(weight.max(1)),
+                limit,
+                dealt: 0,
+                offered: 0,
+                wants: false,
+                pass: 0,
+            })
+            .collect();
+        Arc::new(Self {
+            seats: queues.iter().map(|_| Notify::new()).collect(),
+            inner: Mutex::new(Inner {
+                total,
+                free: total,
+                queues,
+                solo: None,
+                solo_granted: false,
+                clock: 0,
+            }),
+        })
+    }
+
+    /// The seat of the queue that was named at this position.
+    pub(crate) fn seat(self: &Arc<Self>, index: usize) -> Seat {
+        Seat { slots: self.clone(), index }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing under this lock can panic between two changes.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One queue's place at the [`Slots`].
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    slots: Arc<Slots>,
+    index: usize,
+}
+
+impl Seat {
+    /// Takes the slots that this queue may use now, and wants more.
+    pub(crate) fn take(&self) -> usize {
+        let mut inner = self.slots.lock();
+        inner.want(self.index);
+        inner.deal(&self.slots.seats);
+        std::mem::take(&mut inner.queues[self.index].offered)
+    }
+
+    /// Waits until [`take`](Self::take) or [`take_solo`](Self::take_solo) may find more. May
+    /// return early.
+    pub(crate) async fn dealt(&self) {
+        self.slots.seats[self.index].notified().await;
+    }
+
+    /// Returns slots that were taken.
+    pub(crate) fn give_back(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let mut inner = self.slots.lock();
+        inner.release(self.index, count);
+        inner.deal(&self.slots.seats);
+    }
+
+    /// Wants no more until it [takes](Self::take) again.
+    pub(crate) fn rest(&self) {
+        let mut inner = self.slots.lock();
+        let queue = &mut inner.queues[self.index];
+        queue.wants = false;
+        let offered = std::mem::take(&mut queue.offered);
+        inner.release(self.index, offered);
+        inner.deal(&self.slots.seats);
+    }
+
+    /// Asks for the whole process, and whether it has it now: as soon as every slot is back. Until
+    /// [`end_solo`](Self::end_solo), nothing is dealt to anyone. One slot counts as taken then.
+    pub(crate) fn take_solo(&self) -> bool {
+        let mut inner = self.slots.lock();
+        if *inner.solo.get_or_insert(self.index) != self.index || inner.solo_granted {
+            return false;
+        }
+        inner.withdraw_offers();
+        if inner.free < inner.total {
+            return false;
+        }
+        inner.solo_granted = true;
+        inner.free -= 1;
+        inner.queues[self.index].dealt += 1;
+        true
+    }
+
+    /// Lets the others go on. The slot is returned apart.
+    pub(crate) fn end_solo(&self) {
+        let mut inner = self.slots.lock();
+        if inner.solo == Some(self.index) {
+            inner.solo = None;
+            inner.solo_granted = false;
+            inner.deal(&self.slots.seats);
+            // Another may have asked in vain.
+            self.slots.seats.iter().for_each(Notify::notify_one);
+        }
+    }
+}
+
+impl Inner {
+    fn want(&mut self, index: usize) {
+        let clock = self.clock;
+        let queue = &mut self.queues[index];
+        if !queue.wants {
+            queue.wants = true;
+            queue.pass = queue.pass.max(clock);
+        }
+    }
+
+    fn release(&mut self, index: usize, count: usize) {
+        let queue = &mut self.queues[index];
+        queue.dealt -= count.min(queue.dealt);
+        self.free = (self.free + count).min(self.total);
+    }
+
+    fn deal(&mut self, seats: &[Notify]) {
+        if self.solo.is_some() {
+            self.withdraw_offers();
+            if let (Some(index), true) = (self.solo, self.free == self.total) {
+                seats[index].notify_one();
+            }
+            return;
+        }
+        while self.free > 0 {
+            let wanting = self.queues.iter().enumerate().filter(|(_, queue)| queue.may_have());
+            let Some((index, _)) = wanting.min_by_key(|(_, queue)| queue.pass) else { return };
+            let queue = &mut self.queues[index];
+            queue.dealt += 1;
+            queue.offered += 1;
+            queue.pass += STRIDE / queue.weight;
+            self.clock = self.clock.max(queue.pass);
+            self.free -= 1;
+            if queue.offered == 1 {
+                seats[index].notify_one();
+            }
+        }
+    }
+
+    fn withdraw_offers(&mut self) {
+        for index in 0..self.queues.len() {
+            let offered = std::mem::take(&mut self.queues[index].offered);
+            self.release(index, offered);
+        }
+    }
+}
+
+impl Queue {
+    fn may_have(&self) -> bool {
+        self.wants && self.dealt < self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_alone_has_all_slots() {
+        let slots = Slots::new(16, [(1, 100), (1, 100)]);
+        assert_eq!(slots.seat(0).take(), 16);
+    }
+
+    #[test]
+    fn the_next_free_slot_goes_to_the_queue_that_has_none() {
+        let slots = Slots::new(16, [(1, 100), (1, 100)]);
+        let (busy, late) = (slots.seat(0), slots.seat(1));
+        assert_eq!(busy.take(), 16);
+        assert_eq!(busy.take(), 0);
+        assert_eq!(late.take(), 0);
+        busy.give_back(1);
+        assert_eq!(busy.take(), 0);
+        assert_eq!(late.take(), 1);
+    }
+
+    #[test]
+    fn contended_slots_are_shared_by_weight() {
+        let slots = Slots::new(1, [(3, 100), (1, 100)]);
+        let seats = [slots.seat(0), slots.seat(1)];
+        let mut served = [0; 2];
+        seats.iter().for_each(|seat| {
+            let taken = seat.take();
+            seat.give_back(taken);
+        });
+        for _ in 0..400 {
+            for (seat, served) in seats.iter().zip(&mut served) {
+                let taken = seat.take();
+                *served += taken;
+                seat.give_back(taken);
+            }
+        }
+        assert!((2.5..3.5).contains(&(f64::from(served[0] as u32) / f64::from(served[1] as u32))));
+    }
+
+    #[test]
+    fn a_queue_does_not_catch_up_on_what_it_did_not_want() {
+        let slots = Slots::new(1, [(1, 100), (1, 100)]);
+        let (busy, late) = (slots.seat(0), slots.seat(1));
+        for _ in 0..1000 {
+            let taken = busy.take();
+            busy.give_back(taken);
+        }
+        let mut late_in_a_row = 0;
+        while late.take() == 1 {
+            late.give_back(1);
+            late_in_a_row += 1;
+            assert!(late_in_a_row < 3, "the late queue has taken over");
+        }
+    }
+
+    #[test]
+    fn no_queue_has_more_than_its_limit() {
+        let slots = Slots::new(16, [(1, 2), (1, 100)]);
+        assert_eq!(slots.seat(0).take(), 2);
+        assert_eq!(slots.seat(1).take(), 14);
+    }
+
+    #[test]
+    fn a_resting_queue_leaves_its_offers_to_others() {
+        let slots = Slots::new(4, [(1, 100), (1, 100)]);
+        let (a, b) = (slots.seat(0), slots.seat(1));
+        assert_eq!(a.take(), 4);
+        assert_eq!(b.take(), 0);
+        a.give_back(4);
+        b.rest();
+        assert_eq!(a.take(), 4);
+    }
+
+    #[test]
+    fn a_solo_job_waits_for_all_slots_and_keeps_them() {
+        let slots = Slots::new(4, [(1, 100), (1, 100)]);
+        let (a, b) = (slots.seat(0), slots.seat(1));
+        assert_eq!(b.take(), 4);
+        assert!(!a.take_solo());
+        b.give_back(3);
+        assert_eq!(b.take(), 0);
+        assert!(!a.take_solo());
+        b.give_back(1);
+        assert!(a.take_solo());
+        assert!(!a.take_solo());
+        assert!(!b.take_solo());
+        assert_eq!(b.take(), 0);
+        a.give_back(1);
+        a.end_solo();
+        assert_eq!(b.take(), 4);
+    }
+}

@@ -1,0 +1,393 @@
+//! The exchange loop of one queue.
+//!
+//! ```text
+//!        ┌──────────────▶ what ended? which slots? ◀──────────────┐
+//!        │                   │                │ neither           │
+//!        │                   ▼                ▼                   │
+//!        │       exchange: settle and claim   wait: for an end, a │
+//!        │                   │                slot, work, a probe─┘
+//!        │                   ▼
+//!        └── start each claimed job on its own task
+//! ```
+//!
+//! While one exchange is under way, finished attempts gather, and the next carries them all: under
+//! load batches grow by themselves, an idle queue answers at once, and no timer decides.
+//!
+//! **Always:** an exchange that was not answered is kept and sent again, unchanged, before any
+//! other; so whether this future is dropped, panics or meets a dead store, nothing is settled
+//! twice and nothing claimed is forgotten. The attempts run on tasks of their own and report to
+//! the ledger, whether this loop runs or not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shiftwork_adapter::{
+    Claimed, ErrorKind, Exchange, ExchangeAnswer, ExchangeReply, Incarnation, Outcome, QueueName,
+    Settlement, Ticket, Timestamp, Watch,
+};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, error, info, warn};
+
+use super::attempt::Attempt;
+use super::ledger::{Claim, Ended, Ledger, Running};
+use super::settle::Stop;
+use super::slots::Seat;
+use super::{Engine, retry};
+use crate::{JobContext, context};
+
+/// The worker of one queue: lives as long as its engine, through every incarnation and through a
+/// panic of its loop.
+pub(crate) struct Worker {
+    engine: Arc<Engine>,
+    queue: QueueName,
+    ledger: Arc<Ledger>,
+    seat: Seat,
+    incarnation: Option<Incarnation>,
+    number: u64,
+    /// Sent and not answered yet.
+    unanswered: Option<Exchange>,
+    /// It was sent by an earlier life of this loop, which may have begun to apply the answer.
+    resent: bool,
+    /// To be carried by the next exchange.
+    settlements: Vec<Settlement>,
+    /// Slots taken and not used by a running attempt.
+    slots: usize,
+    /// Whether the queue may have jobs to claim.
+    work: Work,
+    ticket: Ticket,
+    /// This worker has the process for itself.
+    solo: bool,
+    solo_waiting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Expected,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    Work,
+    Else,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        queue: QueueName,
+        ledger: Arc<Ledger>,
+        seat: Seat,
+    ) -> Self {
+        Self {
+            engine,
+            queue,
+            ledger,
+            seat,
+            incarnation: None,
+            number: 0,
+            unanswered: None,
+            resent: false,
+            settlements: Vec::new(),
+            slots: 0,
+            work: Work::Expected,
+            ticket: Ticket::default(),
+            solo: false,
+            solo_waiting: false,
+        }
+    }
+
+    /// Runs until the engine drains and everything is settled.
+    pub(crate) async fn run(&mut self) {
+        self.resent = self.unanswered.is_some();
+        loop {
+            self.ledger.round();
+            self.hear();
+            let draining = self.engine.draining.is_cancelled();
+            if draining && self.is_done() {
+                self.seat.rest();
+                return;
+            }
+            if draining {
+                self.release_slots();
+            } else {
+                self.take_slots();
+            }
+            if self.unanswered.is_none() && self.settlements.is_empty() && self.slots == 0 {
+                if self.wait(draining).await == Woken::Work {
+                    self.work = Work::Expected;
+                }
+            } else if let Some(answer) = self.exchange().await {
+                self.apply(answer).await;
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.unanswered.is_none() && self.settlements.is_empty() && self.ledger.open() == 0
+    }
+
+    /// Takes what has ended, and what the heart heard meanwhile.
+    fn hear(&mut self) {
+        let (ended, told) = self.ledger.take();
+        if told.expired.is_some() && told.expired == self.incarnation {
+            self.lose_lease("a heartbeat was refused");
+        }
+        self.ledger.stop(Stop::Cancelled, Some(&told.cancelled));
+        if told.work {
+            self.work = Work::Expected;
+        }
+        for Ended { settlement, incarnation, solo, .. } in ended {
+            self.seat.give_back(1);
+            if solo {
+                self.solo = false;
+                self.seat.end_solo();
+            }
+            if Some(incarnation) == self.incarnation {
+                self.settlements.extend(settlement);
+            }
+        }
+    }
+
+    fn take_slots(&mut self) {
+        if self.work == Work::None || self.solo {
+            return;
+        }
+        if self.solo_waiting {
+            self.release_slots();
+            if self.seat.take_solo() {
+                self.solo = true;
+                self.slots = 1;
+            }
+        } else {
+            self.slots += self.seat.take();
+        }
+    }
+
+    fn release_slots(&mut self) {
+        self.seat.give_back(std::mem::take(&mut self.slots));
+    }
+
+    /// Waits for whatever comes first. Each of these can be dropped without a loss.
+    async fn wait(&self, draining: bool) -> Woken {
+        let idle = self.work == Work::None && !draining;
+        let adapter = &self.engine.shared.adapter;
+        tokio::select! {
+            () = self.ledger.changed() => Woken::Else,
+            () = self.seat.dealt(), if !idle && !draining => Woken::Else,
+            () = self.engine.draining.cancelled(), if !draining => Woken::Else,
+            woken = adapter.wait(Watch::Work(self.queue.clone(), self.ticket)), if idle => {
+                match woken {
+                    Ok(()) => Woken::Work,
+                    Err(error) => {
+                        debug!(queue = %self.queue, %error, "waiting for work failed");
+                        // The sweeper stands behind this, so nothing is missed by a pause.
+                        sleep(retry::delay(4, &self.engine.shared.random)).await;
+                        Woken::Else
+                    }
+                }
+            }
+        }
+    }
+
+    /// One exchange, sent until it is answered. `None`: the incarnation is no more.
+    async fn exchange(&mut self) -> Option<ExchangeAnswer> {
+        if self.unanswered.is_none() {
+            self.unanswered = Some(self.next_exchange());
+        }
+        let mut failures = 0;
+        loop {
+            let reply = match &self.unanswered {
+                Some(exchange) => self.engine.shared.adapter.exchange(exchange).await,
+                None => return None,
+            };
+            match reply {
+                Ok(ExchangeReply::Answered(answer)) => {
+                    self.engine.store.answered();
+                    return Some(answer);
+                }
+                Ok(ExchangeReply::Expired) => {
+                    self.lose_lease("the store counts this worker as gone")
+                }
+                // Refused, or something newer than this program: the conversation is over, and
+                // what is held comes back by its lease.
+                Ok(_) => self.lose_lease("the store knows a later exchange than this worker"),
+                Err(error) if error.kind() == ErrorKind::Closed => {
+                    self.lose_lease("the store was shut down");
+                    self.engine.draining.cancelled().await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.engine.store.failed(&error, failures);
+                    sleep(retry::delay(failures, &self.engine.shared.random)).await;
+                    // Trying is getting round: that the store is away is told apart.
+                    self.ledger.round();
+                }
+            }
+        }
+    }
+
+    fn next_exchange(&mut self) -> Exchange {
+        let incarnation = *self.incarnation.get_or_insert_with(|| {
+            let fresh = self.engine.shared.random.incarnation(self.engine.shared.clock.now());
+            self.ledger.reincarnate(fresh);
+            fresh
+        });
+        self.number += 1;
+        let mut exchange = Exchange::new(self.queue.clone(), incarnation, self.number);
+        exchange.settlements = std::mem::take(&mut self.settlements);
+        exchange.held = self.ledger.held(incarnation);
+        exchange.claim = self.slots;
+        exchange.solo = self.solo;
+        exchange
+    }
+
+    async fn apply(&mut self, mut answer: ExchangeAnswer) {
+        for job in &answer.refused {
+            warn!(job.id = %job, queue = %self.queue,
+                "a settlement was refused: the job is no longer this worker's");
+        }
+        self.ledger.stop(Stop::Cancelled, Some(&answer.cancelled));
+        self.start(answer.now, std::mem::take(&mut answer.claimed));
+        // Only now: had this loop ended before, the exchange would be sent again.
+        self.unanswered = None;
+        self.resent = false;
+        self.ticket = answer.ticket;
+        self.solo_waiting = answer.solo_waiting;
+        if self.solo && self.slots > 0 {
+            self.solo = false;
+            self.seat.end_solo();
+        }
+        self.release_slots();
+        if answer.more || answer.solo_waiting {
+            self.work = Work::Expected;
+        } else {
+            self.work = Work::None;
+            self.seat.rest();
+        }
+        if answer.reconcile {
+            self.reconcile().await;
+        }
+    }
+
+    /// Starts claimed jobs, each on a task of its own.
+    fn start(&mut self, store_now: Timestamp, mut claimed: Vec<Claimed>) {
+        let Some(incarnation) = self.incarnation else { return };
+        if self.resent {
+            let settling = |claim| self.settlements.iter().any(|s| (s.job, s.generation) == claim);
+            claimed.retain(|claimed| {
+                let claim = (claimed.spec.id, claimed.generation);
+                !self.ledger.knows(claim) && !settling(claim)
+            });
+        }
+        if self.engine.draining.is_cancelled() {
+            // Asked for before the shutdown began: handed back unseen.
+            self.settlements.extend(claimed.iter().map(|c| released((c.spec.id, c.generation))));
+            return;
+        }
+        if claimed.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let attempts: Vec<_> = claimed
+            .into_iter()
+            .map(|claimed| (claimed.solo || self.solo, self.attempt(store_now, claimed)))
+            .collect();
+        self.slots = self.slots.saturating_sub(attempts.len());
+        self.ledger.start(attempts.iter().map(|(solo, attempt)| {
+            let (ctx, deadline) = (attempt.ctx.clone(), now + attempt.timeout);
+            (attempt.claim, Running { incarnation, ctx, deadline, solo: *solo })
+        }));
+        self.engine.busy.notify_one();
+        attempts.into_iter().for_each(|(_, attempt)| attempt.spawn());
+    }
+
+    fn attempt(&self, store_now: Timestamp, claimed: Claimed) -> Attempt {
+        let shared = &self.engine.shared;
+        let job = shared.registry.get(claimed.spec.name.as_str()).cloned();
+        let options = job.as_ref().map(|job| job.definition.options).unwrap_or_default();
+        let claim: Claim = (claimed.spec.id, claimed.generation);
+        let timeout = claimed.spec.timeout.or(options.timeout).unwrap_or(shared.settings.timeout);
+        let of = claimed.spec.attempts.or(options.attempts).unwrap_or(shared.settings.attempts);
+        let first_due = claimed.spec.due.at(claimed.enqueued_at);
+        let ctx = JobContext::new(context::Attempt {
+            queue: self.queue.clone(),
+            number: claimed.attempts.saturating_add(1),
+            of: of.get(),
+            crashes: claimed.crashes,
+            enqueued_at: claimed.enqueued_at,
+            due_at: claimed.due_at,
+            started_at: shared.clock.now(),
+            cancelled: tokio_util::sync::CancellationToken::new(),
+            stop: std::sync::OnceLock::new(),
+            shutting_down: self.engine.draining.clone(),
+            states: self.engine.states.clone(),
+            jobs: crate::Jobs::of(shared.clone()),
+            spec: claimed.spec,
+        });
+        Attempt {
+            engine: self.engine.clone(),
+            ledger: self.ledger.clone(),
+            claim,
+            ctx,
+            job,
+            timeout,
+            first_due,
+            store_now,
+        }
+    }
+
+    /// Goes on as a new incarnation: what ran under the old one is stopped and not settled.
+    fn lose_lease(&mut self, why: &str) {
+        let Some(lost) = self.incarnation.take() else { return };
+        let running = self.ledger.running(lost);
+        if running > 0 {
+            warn!(queue = %self.queue, running, "lost the lease: {why}; its jobs are stopped");
+        } else {
+            info!(queue = %self.queue, "begins a new incarnation: {why}");
+        }
+        self.ledger.stop(Stop::LeaseLost, None);
+        self.number = 0;
+        self.unanswered = None;
+        self.settlements.clear();
+        self.work = Work::Expected;
+    }
+
+    /// Compares what this worker holds with what the store thinks it holds.
+    async fn reconcile(&mut self) {
+        let Some(incarnation) = self.incarnation else { return };
+        let mut known = self.ledger.claims(incarnation);
+        known.extend(self.settlements.iter().map(|s| (s.job, s.generation)));
+        let mut held = Vec::new();
+        let mut after = None;
+        loop {
+            match self.engine.shared.adapter.held(&self.queue, incarnation, after).await {
+                Ok(page) if page.expired => return self.lose_lease("it has lapsed"),
+                Ok(page) => {
+                    held.extend(page.jobs);
+                    match page.next {
+                        Some(next) => after = Some(next),
+                        None => break,
+                    }
+                }
+                // Another exchange will ask for it again.
+                Err(error) => {
+                    return warn!(queue = %self.queue, %error, "could not reconcile");
+                }
+            }
+        }
+        let lost: Vec<_> = known.iter().copied().filter(|claim| !held.contains(claim)).collect();
+        held.retain(|claim| !known.contains(claim));
+        if !held.is_empty() || !lost.is_empty() {
+            error!(queue = %self.queue, unknown = held.len(), lost = lost.len(),
+                "the store and this worker disagreed on what it holds: what it did not know is \
+                 released, what it lost is stopped");
+        }
+        self.ledger.stop_claims(Stop::LeaseLost, &lost);
+        self.settlements.extend(held.into_iter().map(released));
+    }
+}
+
+fn released((job, generation): Claim) -> Settlement {
+    Settlement::new(job, generation, Outcome::Release(Duration::ZERO))
+}

@@ -1,0 +1,455 @@
+//! [`Jobs`]: what an application asks of its jobs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shiftwork_adapter::{
+    CancelJob, Counts, Enqueued, Find, Found, JobId, JobRecord, Operated, Provenance, QueueName,
+    ScheduleId, ScheduleRecord, Trigger, Triggered,
+};
+use tracing::info;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::nearest::did_you_mean;
+use crate::schedule::{NewSchedule, Occurrences};
+use crate::shared::Shared;
+use crate::{Health, JobsBuilder, NewJob, Run};
+
+/// How long the result of a triggered job is kept.
+pub(crate) const KEEP_TRIGGERED: Duration = Duration::from_secs(3600);
+
+/// An application's jobs: enqueues them, runs them where this process's role says so, and answers
+/// what became of them. Cloning is cheap; all clones are one.
+///
+/// ```
+/// use shiftwork::prelude::*;
+///
+/// #[job]
+/// async fn greet(name: String) -> Result<String, JobError> {
+///     Ok(format!("Hello, {name}!"))
+/// }
+///
+/// # async fn run() -> shiftwork::Result<()> {
+/// let jobs = Jobs::from_env().start().await?;
+/// let run = jobs.trigger(greet::job("Ada".into())).await?;
+/// println!("{:?}", run.result(minutes(1)).await?);
+/// jobs.run_until_shutdown().await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    shared: Arc<Shared>,
+    /// What enqueued jobs inherit, where a job enqueues them.
+    caused_by: Option<Arc<Provenance>>,
+}
+
+impl Jobs {
+    /// Configured by the environment, and by `shiftwork.toml` where there is one.
+    pub fn from_env() -> JobsBuilder {
+        JobsBuilder::from_env()
+    }
+
+    /// Configured by these variables alone, as if they were the environment.
+    pub fn from_vars<K: Into<String>, V: Into<String>>(
+        vars: impl IntoIterator<Item = (K, V)>,
+    ) -> JobsBuilder {
+        JobsBuilder::from_vars(vars)
+    }
+
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared, caused_by: None }
+    }
+
+    pub(crate) fn caused_by(&self, provenance: Provenance) -> Self {
+        Self { shared: self.shared.clone(), caused_by: Some(Arc::new(provenance)) }
+    }
+
+    // --- Enqueue ---
+
+    /// Enqueues a job. Once this answers, the job is never lost while the store keeps its data.
+    ///
+    /// # Errors
+    /// An unknown job or queue, or a payload that cannot be stored, is
+    /// [`Invalid`](ErrorKind::Invalid). Where the store did not do it, or may not have,
+    /// [`Error::effect`] tells which; a retry with the same [id](NewJob::id) is safe either way.
+    pub async fn enqueue(&self, job: impl Into<NewJob>) -> Result<Run> {
+        let (queue, spec) = self.resolve(job.into())?;
+        let id = spec.id;
+        let answers = self.shared.adapter.enqueue(&queue, vec![spec]).await?;
+        Ok(self.run(queue, id, answers.first()))
+    }
+
+    /// Enqueues many jobs, those of a queue in one step. Answers in the order given.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue). Where any job is invalid, none is enqueued. Where the store
+    /// fails, the jobs of some queues may be enqueued and those of others not: a retry with the
+    /// same ids is safe.
+    pub async fn enqueue_many<J: Into<NewJob>>(
+        &self,
+        jobs: impl IntoIterator<Item = J>,
+    ) -> Result<Vec<Run>> {
+        let mut batches: BTreeMap<QueueName, (Vec<usize>, Vec<_>)> = BTreeMap::new();
+        let mut count = 0;
+        for (position, job) in jobs.into_iter().enumerate() {
+            let (queue, spec) = self.resolve(job.into())?;
+            let (positions, specs) = batches.entry(queue).or_default();
+            positions.push(position);
+            specs.push(spec);
+            count = position + 1;
+        }
+        let mut runs: Vec<Option<Run>> = vec![None; count];
+        for (queue, (positions, specs)) in batches {
+            let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
+            let answers = self.shared.adapter.enqueue(&queue, specs).await?;
+            for ((position, id), answer) in positions.into_iter().zip(ids).zip(&answers) {
+                runs[position] = Some(self.run(queue.clone(), id, Some(answer)));
+            }
+        }
+        Ok(runs.into_iter().flatten().collect())
+    }
+
+    fn resolve(&self, job: NewJob) -> Result<(QueueName, shiftwork_adapter::JobSpec)> {
+        self.check_somebody_runs()?;
+        let Shared { registry, settings, clock, random, .. } = &*self.shared;
+        job.resolve(registry, self.caused_by.as_deref(), settings.max_payload, || {
+            random.job_id(clock.now())
+        })
+    }
+
+    fn run(&self, queue: QueueName, id: JobId, answer: Option<&Enqueued>) -> Run {
+        let existed = answer == Some(&Enqueued::Existing);
+        Run::new(self.shared.clone(), queue, id, existed)
+    }
+
+    /// What is enqueued in process, and not run by this process, is run by nobody.
+    fn check_somebody_runs(&self) -> Result<()> {
+        let Shared { settings, adapter, .. } = &*self.shared;
+        if settings.enabled || adapter.capabilities().many_processes {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "JOBS_ENABLED is false, so this process runs no jobs, and no other process can: \
+                 the provider {:?} keeps them in this one; enable jobs, or use a provider that \
+                 processes share",
+                adapter.provider()
+            ),
+        ))
+    }
+
+    // --- Run by hand ---
+
+    /// Runs a job now, by hand, apart from its cadence: the job of a schedule by its id (also one
+    /// that is disabled), or any job by its name, or with its payload as for
+    /// [`enqueue`](Self::enqueue). It goes through the queue, with its retries and limits, and
+    /// runs wherever there is a worker. Its result is kept for an hour, unless it says otherwise.
+    ///
+    /// # Errors
+    /// An unknown name is [`Invalid`](ErrorKind::Invalid), and so is a job that needs a payload
+    /// and got none; else as [`enqueue`](Self::enqueue).
+    pub async fn trigger(&self, what: impl Into<TriggerTarget>) -> Result<Run> {
+        match what.into().0 {
+            Target::Job(job) => self.trigger_job(*job).await,
+            Target::Name(name) => self.trigger_name(name).await,
+        }
+    }
+
+    async fn trigger_name(&self, name: String) -> Result<Run> {
+        self.check_somebody_runs()?;
+        if let Ok(schedule) = ScheduleId::new(&name) {
+            let Shared { clock, random, adapter, .. } = &*self.shared;
+            let id = random.job_id(clock.now());
+            let mut trigger = Trigger::new(schedule, id, KEEP_TRIGGERED);
+            let causes = crate::telemetry::Causes::of(&tracing::Span::current());
+            let inherited = self.caused_by.as_deref().cloned().unwrap_or_default();
+            trigger.actor = inherited.actor;
+            trigger.correlation_id = inherited.correlation_id.or(causes.correlation_id);
+            trigger.traceparent = causes.traceparent.or(inherited.traceparent);
+            if let Triggered::Enqueued(queue) = adapter.trigger(trigger).await? {
+                return Ok(self.run(queue, id, None));
+            }
+        }
+        if self.shared.registry.get(&name).is_none() {
+            let schedules = self.shared.adapter.scheduled_jobs().await?;
+            let ids: Vec<_> = schedules.records.iter().map(|r| r.schedule.id.clone()).collect();
+            let known = self.shared.registry.names().chain(ids.iter().map(ScheduleId::as_str));
+            return Err(Error::invalid(format!(
+                "nothing to trigger is named {name:?}, neither a schedule nor a job of this \
+                 program{}",
+                did_you_mean(&name, known)
+            )));
+        }
+        self.trigger_job(NewJob::new(name, &())).await
+    }
+
+    async fn trigger_job(&self, job: NewJob) -> Result<Run> {
+        if let Some(registered) = self.shared.registry.get(job.name())
+            && registered.definition.takes_payload
+            && !job.has_payload()
+        {
+            return Err(Error::invalid(format!(
+                "the job {:?} needs a payload and was triggered with none; trigger it with one: \
+                 jobs.trigger(NewJob::new({0:?}, &payload))",
+                job.name()
+            )));
+        }
+        self.enqueue(job.keep_result_or(KEEP_TRIGGERED)).await
+    }
+
+    // --- Schedules ---
+
+    /// Adds a schedule while the program runs, or changes the one of its id. It stays until it is
+    /// [cancelled](Self::cancel), as long as the store keeps its data.
+    ///
+    /// # Errors
+    /// A bad pattern, an unknown job or queue, or a payload that is missing is
+    /// [`Invalid`](ErrorKind::Invalid); else as the store says.
+    pub async fn schedule(&self, schedule: NewSchedule) -> Result<()> {
+        let schedule = schedule.resolve(&self.shared.registry, self.shared.settings.max_payload)?;
+        let occurrences = Occurrences::parse(&schedule.timing)
+            .map_err(|fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id)))?;
+        let now = self.shared.adapter.ping().await?.now;
+        let (id, next) = (schedule.id.clone(), occurrences.after(now));
+        let defined = self.shared.adapter.schedule(schedule, next).await?;
+        info!(schedule = %id, ?defined, next = next.map(tracing::field::display), "schedule defined");
+        Ok(())
+    }
+
+    /// Removes a schedule; answers whether there was one. Its jobs stay. One that stands in code
+    /// comes back with the next start of a process with that code.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn cancel(&self, schedule: &str) -> Result<bool> {
+        let Ok(id) = ScheduleId::new(schedule) else { return Ok(false) };
+        Ok(self.shared.adapter.cancel(&id).await?)
+    }
+
+    /// Whether there is a schedule of that id, enabled or not.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn is_scheduled(&self, schedule: &str) -> Result<bool> {
+        let Ok(id) = ScheduleId::new(schedule) else { return Ok(false) };
+        Ok(self.shared.adapter.is_scheduled(&id).await?)
+    }
+
+    /// All schedules, with their next and last runs.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn scheduled_jobs(&self) -> Result<Vec<ScheduleRecord>> {
+        Ok(self.shared.adapter.scheduled_jobs().await?.records)
+    }
+
+    // --- Look and operate ---
+
+    /// A job, in whatever queue; `None` where the store knows none of that id, or no more.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
+        for queue in self.shared.adapter.queues().await? {
+            if let Some(record) = self.shared.adapter.job(&queue, id).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Cancels a job, in whatever queue: one that waits does not run; one that runs is told, and
+    /// does not run again.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn cancel_job(&self, id: JobId) -> Result<CancelJob> {
+        for queue in self.shared.adapter.queues().await? {
+            match self.shared.adapter.cancel_job(&queue, id).await? {
+                CancelJob::NotFound => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(CancelJob::NotFound)
+    }
+
+    /// Jobs of a queue, a page at a time.
+    ///
+    /// # Errors
+    /// A name that no queue can have is [`Invalid`](ErrorKind::Invalid); else as the store says.
+    pub async fn find(&self, queue: &str, find: &Find) -> Result<Found> {
+        Ok(self.shared.adapter.find(&queue_name(queue)?, find).await?)
+    }
+
+    /// The queues that were ever used.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn queues(&self) -> Result<Vec<QueueName>> {
+        Ok(self.shared.adapter.queues().await?)
+    }
+
+    /// How many jobs of a queue are in each state.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn counts(&self, queue: &str) -> Result<Counts> {
+        Ok(self.shared.adapter.counts(&queue_name(queue)?).await?)
+    }
+
+    /// Lets no more jobs of a queue begin, in any process, until [`resume`](Self::resume).
+    /// Answers whether it was not paused.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn pause(&self, queue: &str) -> Result<bool> {
+        Ok(self.shared.adapter.pause(&queue_name(queue)?).await?)
+    }
+
+    /// The end of [`pause`](Self::pause). Answers whether it was paused.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn resume(&self, queue: &str) -> Result<bool> {
+        Ok(self.shared.adapter.resume(&queue_name(queue)?).await?)
+    }
+
+    /// Lets a dead or cancelled job run again, its attempts counted from the beginning.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn replay(&self, id: JobId) -> Result<Operated> {
+        for queue in self.shared.adapter.queues().await? {
+            match self.shared.adapter.replay(&queue, id).await? {
+                Operated::NotFound => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Operated::NotFound)
+    }
+
+    /// Forgets a finished job for good.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn discard(&self, id: JobId) -> Result<Operated> {
+        for queue in self.shared.adapter.queues().await? {
+            match self.shared.adapter.discard(&queue, id).await? {
+                Operated::NotFound => {}
+                answer => return Ok(answer),
+            }
+        }
+        Ok(Operated::NotFound)
+    }
+
+    // --- This process ---
+
+    /// How this process is: whether the work it is for gets on.
+    pub async fn health(&self) -> Health {
+        let Shared { settings, adapter, .. } = &*self.shared;
+        let mut health = Health {
+            healthy: true,
+            problems: Vec::new(),
+            provider: adapter.provider(),
+            role: settings.role,
+            queues: Vec::new(),
+            unknown_jobs: Vec::new(),
+        };
+        if let Some(engine) = self.engine() {
+            health.queues = engine.queues().await;
+            health.unknown_jobs = engine.unknown().list();
+            health.problems.extend(engine.broken());
+            health.problems.extend(engine.store().problem());
+            for queue in &health.queues {
+                if let Some(stalled) = queue.stalled_for {
+                    health.problems.push(format!(
+                        "the worker of queue {} has not got round for {stalled:.0?}",
+                        queue.queue
+                    ));
+                }
+            }
+        }
+        health.healthy = health.problems.is_empty();
+        health
+    }
+
+    /// Whether the store answers: what a web process needs to be able to enqueue.
+    pub async fn ready(&self) -> bool {
+        self.shared.adapter.ping().await.is_ok()
+    }
+
+    /// Waits for SIGTERM, SIGINT (Ctrl-C), or the process being broken, and then
+    /// [shuts down](Self::shutdown). A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// Where the process could not go on: [`Engine`](ErrorKind::Engine), after the shutdown. Let
+    /// it end the process, so that something starts it again.
+    pub async fn run_until_shutdown(&self) -> Result<()> {
+        crate::signals::first(self.engine()).await?;
+        let broken = self.engine().and_then(|engine| engine.broken());
+        tokio::select! {
+            done = self.shutdown() => done?,
+            code = crate::signals::second() => std::process::exit(code),
+        }
+        match broken {
+            None => Ok(()),
+            Some(why) => Err(Error::new(ErrorKind::Engine, why)),
+        }
+    }
+
+    /// Ends the work of this process: claims no more, tells the handlers, waits for them up to
+    /// `JOBS_SHUTDOWN_GRACE`, cancels and a second later drops what still runs, hands it back
+    /// without spending an attempt, and lets go of the store. Twice is once.
+    ///
+    /// # Errors
+    /// Where the store could not be let go of.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, no more is claimed; call it again to wait for the rest.
+    pub async fn shutdown(&self) -> Result<()> {
+        if let Some(engine) = self.engine() {
+            engine.shutdown().await;
+            self.shared.set_engine(None);
+        }
+        Ok(self.shared.adapter.shutdown().await?)
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.shared.engine()
+    }
+}
+
+/// What to [trigger](Jobs::trigger).
+#[derive(Clone, Debug)]
+pub struct TriggerTarget(Target);
+
+#[derive(Clone, Debug)]
+enum Target {
+    Name(String),
+    Job(Box<NewJob>),
+}
+
+impl From<&str> for TriggerTarget {
+    fn from(name: &str) -> Self {
+        Self(Target::Name(name.into()))
+    }
+}
+
+impl From<String> for TriggerTarget {
+    fn from(name: String) -> Self {
+        Self(Target::Name(name))
+    }
+}
+
+impl From<NewJob> for TriggerTarget {
+    fn from(job: NewJob) -> Self {
+        Self(Target::Job(Box::new(job)))
+    }
+}
+
+fn queue_name(queue: &str) -> Result<QueueName> {
+    QueueName::new(queue).map_err(|fault| Error::invalid(fault.to_string()))
+}

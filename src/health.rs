@@ -1,0 +1,125 @@
+//! Whether this process does what it is for: judged by progress, not by a pulse.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use shiftwork_adapter::{AdapterError, JobName, QueueName};
+use tracing::{info, warn};
+
+/// How this process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether it does what it is for.
+    pub healthy: bool,
+    /// What keeps it from that, in sentences.
+    pub problems: Vec<String>,
+    /// What `JOBS_PROVIDER` chose.
+    pub provider: &'static str,
+    /// What `WORKER_ROLE` says.
+    pub role: crate::Role,
+    /// The queues whose jobs it runs.
+    pub queues: Vec<QueueHealth>,
+    /// Jobs that it met and has no handler for. No problem of its own during a rollout; for
+    /// longer, a job was renamed or its crate is not linked.
+    pub unknown_jobs: Vec<UnknownJob>,
+}
+
+/// How the worker of one queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueHealth {
+    /// The queue.
+    pub queue: QueueName,
+    /// How many of its jobs this process runs.
+    pub running: usize,
+    /// For how long its worker has not got round, where that is three leases or more.
+    pub stalled_for: Option<Duration>,
+}
+
+/// A job name that this process has no handler for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownJob {
+    /// The name.
+    pub name: JobName,
+    /// Where it was met.
+    pub queue: QueueName,
+    /// How many claims were handed back.
+    pub handed_back: u64,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.healthy {
+            return f.write_str("healthy");
+        }
+        write!(f, "unhealthy: {}", self.problems.join("; "))
+    }
+}
+
+/// The names that were met and not known. Bounded: a flood of names is not kept.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownNames(Mutex<BTreeMap<(JobName, QueueName), u64>>);
+
+impl UnknownNames {
+    const MOST: usize = 100;
+
+    pub(crate) fn seen(&self, name: &JobName, queue: &QueueName) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.clone(), queue.clone());
+        if let Some(count) = names.get_mut(&key) {
+            *count += 1;
+        } else if names.len() < Self::MOST {
+            warn!(job.name = %name, job.queue = %queue,
+                "no handler of this name in this program: the job is handed back for others; is \
+                 the crate that defines it named in code (`use its_crate as _;`)?");
+            names.insert(key, 1);
+        }
+    }
+
+    pub(crate) fn list(&self) -> Vec<UnknownJob> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names
+            .iter()
+            .map(|((name, queue), &handed_back)| UnknownJob {
+                name: name.clone(),
+                queue: queue.clone(),
+                handed_back,
+            })
+            .collect()
+    }
+}
+
+/// Whether the store answers.
+#[derive(Debug, Default)]
+pub(crate) struct StoreHealth {
+    failing: AtomicBool,
+    message: Mutex<Option<String>>,
+}
+
+impl StoreHealth {
+    /// Called at every answer: cheap while all is well.
+    pub(crate) fn answered(&self) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            *self.message.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            info!("the store answers again");
+        }
+    }
+
+    /// Says so with growing silence: at the 1st, 2nd, 4th, 8th … failure in a row.
+    pub(crate) fn failed(&self, error: &AdapterError, in_a_row: u32) {
+        if in_a_row.is_power_of_two() {
+            warn!(%error, in_a_row, "the store failed; it is asked again");
+        }
+        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.message.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

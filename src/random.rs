@@ -1,0 +1,48 @@
+//! Where jitter and ids get their chance from, so that a test can repeat it.
+
+use std::sync::Mutex;
+
+use shiftwork_adapter::{Incarnation, JobId, Timestamp};
+
+/// A source of chance: not for secrets.
+#[derive(Debug, Default)]
+pub(crate) struct Random(Option<Mutex<fastrand::Rng>>);
+
+impl Random {
+    /// The same sequence for the same seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(Some(Mutex::new(fastrand::Rng::with_seed(seed))))
+    }
+
+    /// From 0 up to but not including 1.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.with(fastrand::Rng::f64)
+    }
+
+    pub(crate) fn job_id(&self, now: Timestamp) -> JobId {
+        JobId::new(now, self.bytes())
+    }
+
+    pub(crate) fn incarnation(&self, now: Timestamp) -> Incarnation {
+        Incarnation::new(now, self.bytes())
+    }
+
+    fn bytes(&self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        self.with(|rng| rng.fill(&mut bytes));
+        bytes
+    }
+
+    fn with<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        match &self.0 {
+            Some(seeded) => {
+                draw(&mut seeded.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+            }
+            None => {
+                // Its seed differs by thread and process.
+                thread_local!(static RNG: std::cell::RefCell<fastrand::Rng> = fastrand::Rng::new().into());
+                RNG.with_borrow_mut(draw)
+            }
+        }
+    }
+}

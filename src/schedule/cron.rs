@@ -1,0 +1,320 @@
+//! Cron patterns as crontab(5) has them, on top of the `cron` crate, whose dialect is another.
+//!
+//! Five fields: minute, hour, day of month, month, day of week; or six, with seconds in front.
+//! Sunday is 0 and 7. Where both day fields are restricted, a day that matches either is one.
+//! The nicknames from `@yearly` to `@hourly`. All in UTC.
+//!
+//! The crate wants seconds first, counts Sunday as 1, and takes a day only where both fields
+//! match. So each field is read and checked here, and given to it as a list of numbers, or names
+//! for weekdays; and where both day fields are restricted there are two schedules, one for each,
+//! of which the earlier occurrence comes next.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use shiftwork_adapter::Timestamp;
+
+/// A cron pattern.
+#[derive(Clone, Debug)]
+pub(crate) struct CronExpr {
+    by_day_of_month: Option<cron::Schedule>,
+    by_day_of_week: Option<cron::Schedule>,
+}
+
+/// What may stand in a field.
+struct Field {
+    name: &'static str,
+    min: u8,
+    max: u8,
+    names: &'static [&'static str],
+}
+
+const SECOND: Field = Field { name: "second", min: 0, max: 59, names: &[] };
+const MINUTE: Field = Field { name: "minute", min: 0, max: 59, names: &[] };
+const HOUR: Field = Field { name: "hour", min: 0, max: 23, names: &[] };
+const DAY_OF_MONTH: Field = Field { name: "day of month", min: 1, max: 31, names: &[] };
+const MONTH: Field = Field {
+    name: "month",
+    min: 1,
+    max: 12,
+    names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+};
+/// From 0 to 7: Sunday is both.
+const DAY_OF_WEEK: Field = Field {
+    name: "day of week",
+    min: 0,
+    max: 7,
+    names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+};
+
+const NICKNAMES: [(&str, &str); 7] = [
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+    ("@monthly", "0 0 1 * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@hourly", "0 * * * *"),
+];
+
+/// The most days a month can have, February in a leap year.
+const LONGEST: [u8; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+impl CronExpr {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a sentence that names the field.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
+        let fault = |fault: String| format!("the cron pattern {pattern:?}: {fault}");
+        let trimmed = pattern.trim();
+        if trimmed.eq_ignore_ascii_case("@reboot") {
+            return Err(fault("@reboot is no time; run what a start needs where it starts".into()));
+        }
+        let nickname = NICKNAMES.iter().find(|(name, _)| trimmed.eq_ignore_ascii_case(name));
+        if trimmed.starts_with('@') && nickname.is_none() {
+            let names: Vec<_> = NICKNAMES.iter().map(|(name, _)| *name).collect();
+            return Err(fault(format!("no such nickname; there are {}", names.join(", "))));
+        }
+        let fields: Vec<_> =
+            nickname.map_or(trimmed, |(_, fields)| *fields).split_whitespace().collect();
+        let [second, minute, hour, day, month, weekday] = match fields[..] {
+            [minute, hour, day, month, weekday] => ["0", minute, hour, day, month, weekday],
+            [second, minute, hour, day, month, weekday] => {
+                [second, minute, hour, day, month, weekday]
+            }
+            _ => {
+                return Err(fault(format!(
+                    "it has {} fields; use five (minute, hour, day of month, month, day of week), \
+                     or six with seconds in front",
+                    fields.len()
+                )));
+            }
+        };
+        let read = |field: &Field, text: &str| field.read(text).map_err(fault);
+        let time = [read(&SECOND, second)?, read(&MINUTE, minute)?, read(&HOUR, hour)?];
+        let months = read(&MONTH, month)?;
+        let days = read(&DAY_OF_MONTH, day)?;
+        let weekdays: BTreeSet<u8> =
+            read(&DAY_OF_WEEK, weekday)?.into_iter().map(|day| day % 7).collect();
+        let (any_day, any_weekday) = (is_any(day), is_any(weekday));
+
+        let [seconds, minutes, hours] = time.map(|values| list(&values));
+        let schedule = |days: &str, weekdays: &str| {
+            let text = format!("{seconds} {minutes} {hours} {days} {} {weekdays}", list(&months));
+            cron::Schedule::from_str(&text)
+                .map_err(|error| fault(format!("it cannot be read: {error}")))
+        };
+        // A day of month that no month has leaves the weekdays, or nothing.
+        let day_exists = months.iter().any(|&month| {
+            days.first().is_some_and(|&first| first <= LONGEST[usize::from(month) - 1])
+        });
+        let names: Vec<_> =
+            weekdays.iter().map(|&day| DAY_OF_WEEK.names[usize::from(day)]).collect();
+        let expr = Self {
+            by_day_of_month: (day_exists && (any_weekday || !any_day))
+                .then(|| schedule(&list(&days), "*"))
+                .transpose()?,
+            by_day_of_week: (!any_weekday).then(|| schedule("*", &names.join(","))).transpose()?,
+        };
+        if expr.by_day_of_month.is_none() && expr.by_day_of_week.is_none() {
+            return Err(fault(format!("it never comes: no month of {month:?} has a day {day:?}")));
+        }
+        Ok(expr)
+    }
+
+    /// The first occurrence after `instant`.
+    pub(crate) fn after(&self, instant: Timestamp) -> Option<Timestamp> {
+        let instant = DateTime::<Utc>::from_timestamp_millis(instant.as_millis())?;
+        [&self.by_day_of_month, &self.by_day_of_week]
+            .into_iter()
+            .flatten()
+            .filter_map(|schedule| schedule.after(&instant).next())
+            .min()
+            .map(|next| Timestamp::from_millis(next.timestamp_millis()))
+    }
+}
+
+impl Field {
+    /// The values that a field stands for.
+    fn read(&self, text: &str) -> Result<BTreeSet<u8>, String> {
+        let mut values = BTreeSet::new();
+        for part in text.split(',') {
+            let (range, step) = match part.split_once('/') {
+                Some((range, step)) => (range, Some(step)),
+                None => (part, None),
+            };
+            let (first, last) = match range.split_once('-') {
+                _ if range == "*" => (self.min, self.max),
+                Some((first, last)) => (self.value(first, text)?, self.value(last, text)?),
+                None if step.is_some() => {
+                    return Err(
+                        self.fault(text, "a step follows * or a range, as in */15 or 8-18/2")
+                    );
+                }
+                None => {
+                    let value = self.value(range, text)?;
+                    (value, value)
+                }
+            };
+            if first > last {
+                return Err(self.fault(text, "a range goes from the smaller to the larger value"));
+            }
+            let step = match step.map(str::parse::<u8>) {
+                None => 1,
+                Some(Ok(step @ 1..)) => step,
+                Some(_) => return Err(self.fault(text, "a step is a number of at least 1")),
+            };
+            values.extend((first..=last).step_by(step.into()));
+        }
+        Ok(values)
+    }
+
+    fn value(&self, text: &str, whole: &str) -> Result<u8, String> {
+        let named = self.names.iter().position(|name| text.eq_ignore_ascii_case(name));
+        // Names count from the smallest value.
+        let value = match named {
+            Some(position) => u8::try_from(position).ok().map(|position| position + self.min),
+            None if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            None => None,
+        };
+        value
+            .filter(|value| (self.min..=self.max).contains(value))
+            .ok_or_else(|| self.fault(whole, &format!("{text:?} is none")))
+    }
+
+    fn fault(&self, text: &str, fault: &str) -> String {
+        let Self { name, min, max, names } = self;
+        let names = match names {
+            [first, .., last] => format!(" or {first} to {last}"),
+            _ => String::new(),
+        };
+        format!(
+            "{name} is {text:?}, and {fault}; use {min} to {max}{names}, *, ranges, lists, steps"
+        )
+    }
+}
+
+/// Whether a day field leaves the choice of days to the other. crontab(5) says "aren't *"; of a
+/// stepped `*/2`, programs differ: here it restricts, as it reads.
+fn is_any(field: &str) -> bool {
+    field == "*"
+}
+
+fn list(values: &BTreeSet<u8>) -> String {
+    values.iter().map(u8::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(pattern: &str, from: &str) -> Vec<String> {
+        let expr = CronExpr::parse(pattern).unwrap();
+        let from: DateTime<Utc> = from.parse().unwrap();
+        let mut instant = Timestamp::from_millis(from.timestamp_millis());
+        (0..3)
+            .map_while(|_| {
+                instant = expr.after(instant)?;
+                Some(instant.to_string().replace(":00.000Z", ""))
+            })
+            .collect()
+    }
+
+    // 2026-11-22 is a Sunday.
+    const FROM: &str = "2026-11-22T05:28:53Z";
+
+    #[test]
+    fn five_fields_mean_what_crontab_says() {
+        for (pattern, expected) in [
+            ("0 2 * * *", ["2026-11-23T02:00", "2026-11-24T02:00", "2026-11-25T02:00"]),
+            ("0 */6 * * *", ["2026-11-22T06:00", "2026-11-22T12:00", "2026-11-22T18:00"]),
+            ("*/15 * * * *", ["2026-11-22T05:30", "2026-11-22T05:45", "2026-11-22T06:00"]),
+            ("0 0 * * 0", ["2026-11-29T00:00", "2026-12-06T00:00", "2026-12-13T00:00"]),
+            ("0 0 * * 7", ["2026-11-29T00:00", "2026-12-06T00:00", "2026-12-13T00:00"]),
+            ("0 0 * * 5-7", ["2026-11-27T00:00", "2026-11-28T00:00", "2026-11-29T00:00"]),
+            ("0 0 * * mon", ["2026-11-23T00:00", "2026-11-30T00:00", "2026-12-07T00:00"]),
+            ("0 9 1 JAN,jul *", ["2027-01-01T09:00", "2027-07-01T09:00", "2028-01-01T09:00"]),
+            ("0 0 29 2 *", ["2028-02-29T00:00", "2032-02-29T00:00", "2036-02-29T00:00"]),
+            ("@weekly", ["2026-11-29T00:00", "2026-12-06T00:00", "2026-12-13T00:00"]),
+            ("0 8-18/5 * * *", ["2026-11-22T08:00", "2026-11-22T13:00", "2026-11-22T18:00"]),
+        ] {
+            assert_eq!(next(pattern, FROM), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_day_that_matches_either_day_field_is_one() {
+        assert_eq!(
+            next("0 0 13 * 5", FROM),
+            ["2026-11-27T00:00", "2026-12-04T00:00", "2026-12-11T00:00"]
+        );
+        assert_eq!(
+            next("0 0 13 * 5", "2026-12-11T12:00:00Z"),
+            ["2026-12-13T00:00", "2026-12-18T00:00", "2026-12-25T00:00"]
+        );
+    }
+
+    #[test]
+    fn six_fields_have_seconds_in_front() {
+        let expr = CronExpr::parse("*/20 * * * * *").unwrap();
+        let first = expr.after(Timestamp::from_millis(1_000)).unwrap();
+        assert_eq!(first, Timestamp::from_millis(20_000));
+        assert_eq!(expr.after(first), Some(Timestamp::from_millis(40_000)));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_what_was_seen_and_what_is_allowed() {
+        assert_eq!(
+            CronExpr::parse("0 25 * * *").unwrap_err(),
+            "the cron pattern \"0 25 * * *\": hour is \"25\", and \"25\" is none; use 0 to 23, *, \
+             ranges, lists, steps"
+        );
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for pattern in [
+            "",
+            "* * * *",
+            "* * * * * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * 32 * *",
+            "* * * 0 *",
+            "* * * 13 *",
+            "* * * * 8",
+            "*/0 * * * *",
+            "*/ * * * *",
+            "5-1 * * * *",
+            "1, * * * *",
+            ", * * * *",
+            "5/15 * * * *",
+            "a * * * *",
+            "-1 * * * *",
+            "+1 * * * *",
+            "* * * foo *",
+            "@reboot",
+            "@fortnightly",
+            "0 0 30 2 *",
+            "0 0 31 2,4,6 *",
+            "L * * * *",
+            "? * * * *",
+            "* * L * *",
+            "* * * * 5#2",
+            "99999999999 * * * *",
+        ] {
+            assert!(CronExpr::parse(pattern).is_err(), "{pattern:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_day_that_never_comes_leaves_the_weekday() {
+        assert_eq!(
+            next("0 0 30 2 1", FROM),
+            ["2027-02-01T00:00", "2027-02-08T00:00", "2027-02-15T00:00"]
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The signals that end a process.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Waits for the first signal to end, or for the process being broken.
+pub(crate) async fn first(engine: Option<Arc<Engine>>) -> Result<()> {
+    let broke = async {
+        match &engine {
+            Some(engine) => engine.broke().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        signal = any() => signal.map(drop),
+        () = broke => Ok(()),
+    }
+}
+
+/// Waits for a further signal, and tells the exit code that goes with it. A signal that cannot be
+/// listened for never comes.
+pub(crate) async fn second() -> i32 {
+    match any().await {
+        Ok(code) => code,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// 128 and the signal's number, as shells have it.
+#[cfg(unix)]
+async fn any() -> Result<i32> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(unheard);
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(128 + 15),
+        _ = interrupt.recv() => Ok(128 + 2),
+    }
+}
+
+#[cfg(not(unix))]
+async fn any() -> Result<i32> {
+    tokio::signal::ctrl_c().await.map(|()| 130).map_err(unheard)
+}
+
+fn unheard(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Engine, format!("this process cannot listen for signals: {error}"))
+}
