@@ -1,26 +1,35 @@
-//! What the environment says.
+//! What the environment says: read, checked, and all that is wrong told at once.
+//!
+//! 1. [`source`]: the variables that are set, in the environment or in `shiftwork.toml`.
+//! 2. [`load`]: each is read as its kind ([`parse`]) over its default ([`variables`]).
+//! 3. [`check_names`]: what is set and not known is a slip, or none of ours.
 
+mod parse;
 mod settings;
+mod source;
+mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
 
-use shiftwork_adapter::Provider;
+use shiftwork_adapter::{
+    AppName, Namespace, Provider, QueueName, Retention, ScheduleId, StoreSettings,
+};
 
+use self::parse::Parsed;
 pub use self::settings::{LogFormat, Role};
 pub(crate) use self::settings::{
     QueueSelection, QueueSettings, RoleReason, ScheduleOverride, Settings,
 };
+pub(crate) use self::source::Source;
+use self::source::Variables;
+use self::variables::in_capitals;
 use crate::error::Problems;
 use crate::registry::Registry;
-
-/// Where variables come from.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// The process's environment, over `shiftwork.toml` in the working directory.
-    Environment,
-    /// These alone.
-    Given(BTreeMap<String, String>),
-}
+use crate::{Backoff, provider};
 
 /// What was read.
 #[derive(Debug)]
@@ -33,57 +42,331 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads and checks everything; what is wrong is added to `problems`, all of it at once.
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads and checks everything; what is wrong is added to `problems`. `None` where too much is.
 pub(crate) fn load(
     source: &Source,
     registry: &Registry,
     providers: &[Provider],
     problems: &mut Problems,
 ) -> Option<Loaded> {
-    use std::time::Duration;
-    let _ = registry;
-    let vars: BTreeMap<String, String> = match source {
-        Source::Environment => std::env::vars().collect(),
-        Source::Given(vars) => vars.clone(),
+    let set = Variables::read(source, problems);
+    let mut warnings = Vec::new();
+    check_names(&set, registry, &provider::all(providers), problems, &mut warnings);
+    check_collisions(registry, problems);
+
+    let mut read = Reader { set: &set, problems };
+    let role = read.set.get("WORKER_ROLE").map(|_| read.value("WORKER_ROLE", role));
+    let forever = Duration::ZERO..=100 * YEAR;
+    let count = 1..=1_000_000_000;
+    let keep = |read: &mut Reader<'_>, age: &str, most: &str| {
+        Some(Retention {
+            age: read.value(age, parse::duration(Duration::ZERO..=100 * YEAR))?,
+            count: usize::try_from(read.value(most, parse::whole(count.clone()))?).ok()?,
+        })
     };
-    let var = |name: &str| vars.get(name).cloned();
-    let name = var("JOBS_PROVIDER").unwrap_or_else(|| "memory".into());
-    let provider = match crate::provider::choose(&name, providers) {
+    let name = read.value("JOBS_PROVIDER", |text| Ok(text.to_ascii_lowercase()));
+    let enabled = read.value("JOBS_ENABLED", parse::boolean);
+    let serves = read.value("JOBS_QUEUES", queue_selection);
+    let namespace = read.value("JOBS_NAMESPACE", |text| named(Namespace::new(text)));
+    let app = match read.set.get("JOBS_APP") {
+        Some(_) => read.value("JOBS_APP", |text| named(AppName::new(text))),
+        None => Some(program_name()),
+    };
+    let attempts = read.value("JOBS_ATTEMPTS", |text| positive(text, 1000));
+    let exponential = read.value(
+        "JOBS_BACKOFF_TYPE",
+        parse::choice(&[("exponential", true), ("fixed", false)]),
+    );
+    let backoff_delay = read.value("JOBS_BACKOFF_DELAY", parse::duration_or_ms(Duration::ZERO..=YEAR));
+    let backoff_max = read.value("JOBS_BACKOFF_MAX", parse::duration(MS..=YEAR));
+    let backoff_jitter = read.value("JOBS_BACKOFF_JITTER", parse::boolean);
+    let concurrency = read.size("JOBS_CONCURRENCY", 1..=100_000);
+    let timeout = read.value("JOBS_TIMEOUT", parse::duration(MS..=YEAR));
+    let shutdown_grace = read.value("JOBS_SHUTDOWN_GRACE", parse::duration(Duration::ZERO..=24 * HOUR));
+    let max_payload = read.value("JOBS_MAX_PAYLOAD", parse::bytes(1..=64 << 20));
+    let unknown_after = read.value("JOBS_UNKNOWN_AFTER", parse::duration(forever));
+    let lease = read.value("JOBS_LEASE", parse::duration(SECOND..=HOUR));
+    let max_crashes = read.value("JOBS_MAX_CRASHES", |text| positive(text, 1000));
+    let keep_completed = keep(&mut read, "JOBS_KEEP_COMPLETED", "JOBS_KEEP_COMPLETED_COUNT");
+    let keep_dead = keep(&mut read, "JOBS_KEEP_DEAD", "JOBS_KEEP_DEAD_COUNT");
+    let log = read.value("JOBS_LOG", log_format);
+    let queues = read.queues(registry);
+    let schedules = read.schedules(registry);
+
+    let provider = match provider::choose(&name?, providers) {
         Ok(provider) => provider,
         Err(fault) => {
             problems.add(fault);
             return None;
         }
     };
-    let ms = |name: &str, default: u64| {
-        Duration::from_millis(var(name).and_then(|v| v.parse().ok()).unwrap_or(default))
-    };
+    warn_of_unused_redis(&provider, &set, &mut warnings);
+    let (role, role_reason) = effective_role(role, &provider, problems)?;
+    let variables = own_variables(&provider, &set, problems);
+    let backoff_delay = backoff_delay?;
     let settings = Settings {
-        enabled: var("JOBS_ENABLED").as_deref() != Some("false"),
-        provider: name,
-        role: Role::Worker,
-        role_reason: RoleReason::InProcess,
-        serves: QueueSelection::All,
-        namespace: shiftwork_adapter::Namespace::new("shiftwork").ok()?,
-        app: shiftwork_adapter::AppName::new("app").ok()?,
-        attempts: std::num::NonZeroU32::new(3)?,
-        backoff: crate::Backoff::Exponential(Duration::from_secs(2)),
-        backoff_max: Duration::from_secs(3600),
-        backoff_jitter: var("JOBS_BACKOFF_JITTER").as_deref() != Some("false"),
-        concurrency: var("JOBS_CONCURRENCY").and_then(|v| v.parse().ok()).unwrap_or(16),
-        queues: BTreeMap::new(),
-        timeout: ms("JOBS_TIMEOUT", 900_000),
-        shutdown_grace: ms("JOBS_SHUTDOWN_GRACE", 30_000),
-        max_payload: 1 << 20,
-        unknown_after: Duration::from_secs(24 * 3600),
-        store: shiftwork_adapter::StoreSettings::default(),
-        schedules: BTreeMap::new(),
-        log: LogFormat::Text,
+        enabled: enabled?,
+        role,
+        role_reason,
+        serves: serves?,
+        namespace: namespace?,
+        app: app?,
+        attempts: attempts?,
+        backoff: match exponential? {
+            true => Backoff::Exponential(backoff_delay),
+            false => Backoff::Fixed(backoff_delay),
+        },
+        backoff_max: backoff_max?,
+        backoff_jitter: backoff_jitter?,
+        concurrency: concurrency?,
+        queues,
+        timeout: timeout?,
+        shutdown_grace: shutdown_grace?,
+        max_payload: usize::try_from(max_payload?).unwrap_or(usize::MAX),
+        unknown_after: unknown_after?,
+        store: {
+            let mut store = StoreSettings::default();
+            store.lease = lease?;
+            store.grace = (store.lease / 4).max(SECOND);
+            store.max_crashes = max_crashes?.get();
+            store.keep_completed = keep_completed?;
+            store.keep_dead = keep_dead?;
+            store
+        },
+        schedules,
     };
-    let variables = provider
-        .variables
-        .iter()
-        .filter_map(|v| Some((v.name, var(v.name).or_else(|| v.default.map(Into::into))?)))
+    log?;
+    Some(Loaded { settings, provider, variables, warnings })
+}
+
+impl LogFormat {
+    /// What `JOBS_LOG` says, for a program that wants to heed it before anything else. A value
+    /// that is none is text here, and told by [`JobsBuilder::start`](crate::JobsBuilder::start).
+    pub fn from_env() -> Self {
+        std::env::var("JOBS_LOG").ok().and_then(|text| log_format(&text).ok()).unwrap_or_default()
+    }
+}
+
+/// Reads variables and gathers what is wrong.
+struct Reader<'a> {
+    set: &'a Variables,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    /// The value of a variable, or its default. `None`: it is wrong, or there is no default.
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        let text = self.set.get(name).or_else(|| variables::default(name))?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(allowed) => {
+                let name = self.set.described(name);
+                self.problems.add(format!("{name} is {text:?}; {allowed}"));
+                None
+            }
+        }
+    }
+
+    fn size(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<usize> {
+        self.value(name, parse::whole(range)).and_then(|size| usize::try_from(size).ok())
+    }
+
+    fn queues(&mut self, registry: &Registry) -> BTreeMap<QueueName, QueueSettings> {
+        let mut queues = BTreeMap::new();
+        for queue in registry.queues() {
+            let prefix = format!("JOBS_QUEUE_{}", in_capitals(queue.as_str()));
+            let mut own = QueueSettings::default();
+            own.concurrency = self.size(&format!("{prefix}_CONCURRENCY"), 1..=100_000);
+            if let Some(weight) = self.value(&format!("{prefix}_WEIGHT"), |text| positive(text, 1000)) {
+                own.weight = weight.get();
+            }
+            queues.insert(queue, own);
+        }
+        queues
+    }
+
+    fn schedules(&mut self, registry: &Registry) -> BTreeMap<ScheduleId, ScheduleOverride> {
+        let mut schedules = BTreeMap::new();
+        for name in registry.names() {
+            let prefix = format!("JOBS_{}", in_capitals(name));
+            let own = ScheduleOverride {
+                pattern: self.set.get(&format!("{prefix}_SCHEDULE")).map(Into::into),
+                enabled: self.value(&format!("{prefix}_ENABLED"), parse::boolean),
+            };
+            if let Ok(id) = ScheduleId::new(name)
+                && own != ScheduleOverride::default()
+            {
+                schedules.insert(id, own);
+            }
+        }
+        schedules
+    }
+}
+
+/// What is set and is no variable of this program: within two letters of one, it is a slip;
+/// otherwise a job that is not in this binary, or something that others set.
+fn check_names(
+    set: &Variables,
+    registry: &Registry,
+    providers: &[Provider],
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) {
+    let known = variables::known(registry, providers);
+    for name in set.names().filter(|name| name.starts_with("JOBS_")) {
+        if known.iter().any(|known| known == name) {
+            continue;
+        }
+        let described = set.described(name);
+        let slip = known
+            .iter()
+            .map(|known| (strsim::osa_distance(known, name), known))
+            .filter(|(distance, _)| *distance <= 2)
+            .min();
+        match slip {
+            Some((_, meant)) => {
+                problems.add(format!("there is no variable {described}; did you mean {meant}?"));
+            }
+            None => warnings.push(format!(
+                "{described} is set, and nothing in this program reads it: a job or queue that is \
+                 not in this binary?"
+            )),
+        }
+    }
+}
+
+/// Two names that one variable would speak of.
+fn check_collisions(registry: &Registry, problems: &mut Problems) {
+    let queues = registry.queues();
+    let jobs: Vec<_> = registry.names().collect();
+    let queues: Vec<_> = queues.iter().map(QueueName::as_str).collect();
+    for (what, names, pattern) in
+        [("jobs", jobs, "JOBS_<ID>_SCHEDULE"), ("queues", queues, "JOBS_QUEUE_<NAME>_CONCURRENCY")]
+    {
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        for name in names {
+            let capitals = in_capitals(name);
+            if let Some(other) = seen.insert(capitals.clone(), name) {
+                let variable = pattern.replace("<ID>", &capitals).replace("<NAME>", &capitals);
+                problems.add(format!(
+                    "the {what} {other:?} and {name:?} would share the variable {variable}; rename \
+                     one of them"
+                ));
+            }
+        }
+    }
+}
+
+/// The role, and why. Outer `None`: there is none that would do.
+fn effective_role(
+    said: Option<Option<Role>>,
+    provider: &Provider,
+    problems: &mut Problems,
+) -> Option<(Role, RoleReason)> {
+    let shared = provider.capabilities.many_processes;
+    match said {
+        Some(Some(Role::Web)) if !shared => {
+            problems.add(format!(
+                "WORKER_ROLE is \"web\", and the provider {:?} keeps jobs in this process: nobody \
+                 else could run them; use worker (or leave it out), or a provider that processes \
+                 share",
+                provider.name
+            ));
+            None
+        }
+        Some(Some(role)) => Some((role, RoleReason::Set)),
+        // It was said and is wrong: told already.
+        Some(None) => None,
+        None if shared => Some((Role::Web, RoleReason::Default)),
+        None => Some((Role::Worker, RoleReason::InProcess)),
+    }
+}
+
+fn own_variables(
+    provider: &Provider,
+    set: &Variables,
+    problems: &mut Problems,
+) -> BTreeMap<&'static str, String> {
+    let mut own = BTreeMap::new();
+    for variable in provider.variables {
+        if !variable.name.starts_with("JOBS_") {
+            problems.add(format!(
+                "the provider {:?} declares a variable {:?}; its author must let it begin with \
+                 JOBS_",
+                provider.name, variable.name
+            ));
+        }
+        if let Some(value) = set.get(variable.name).or(variable.default) {
+            own.insert(variable.name, value.to_owned());
+        }
+    }
+    own
+}
+
+fn warn_of_unused_redis(provider: &Provider, set: &Variables, warnings: &mut Vec<String>) {
+    let urls = ["JOBS_REDIS_URL", "REDIS_URL", "UPSTASH_REDIS_URL"];
+    if let Some(url) = urls.iter().find(|url| set.get(url).is_some())
+        && provider.name == "memory"
+    {
+        warnings.push(format!(
+            "{url} is set, and jobs are kept in this process's memory all the same: they are gone \
+             when it ends; set JOBS_PROVIDER=redis if they should not be"
+        ));
+    }
+}
+
+fn role(text: &str) -> Parsed<Role> {
+    parse::choice(&Role::ALL.map(|role| (role.as_str(), role)))(text)
+}
+
+fn log_format(text: &str) -> Parsed<LogFormat> {
+    parse::choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])(text)
+}
+
+fn positive(text: &str, most: u64) -> Parsed<NonZeroU32> {
+    let number = parse::whole(1..=most)(text)?;
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or_else(|| "use a smaller one".into())
+}
+
+fn named<T>(name: Result<T, shiftwork_adapter::InvalidName>) -> Parsed<T> {
+    name.map_err(|fault| fault.to_string())
+}
+
+/// `*`, `reports,mail`, `*,!reports`.
+fn queue_selection(text: &str) -> Parsed<QueueSelection> {
+    let parts: BTreeSet<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let names = |parts: Vec<&str>| -> Parsed<Vec<QueueName>> {
+        parts.into_iter().map(|name| named(QueueName::new(name))).collect()
+    };
+    let (excluded, included): (Vec<_>, Vec<_>) =
+        parts.into_iter().partition(|part| part.starts_with('!'));
+    let excluded: Vec<_> = excluded.into_iter().map(|part| &part[1..]).collect();
+    match (included.as_slice(), excluded.as_slice()) {
+        (["*"], []) => Ok(QueueSelection::All),
+        (["*"] | [], [_, ..]) => names(excluded).map(QueueSelection::AllBut),
+        ([_, ..], []) if !included.contains(&"*") => names(included).map(QueueSelection::Only),
+        _ => Err("use * for all queues, names such as reports,mail for some, or *,!reports for all \
+                  but some"
+            .into()),
+    }
+}
+
+/// The program's file name, as far as it can be a name.
+fn program_name() -> AppName {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let stem = Path::new(&program).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let plain: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(shiftwork_adapter::MAX_NAME_LEN)
         .collect();
-    Some(Loaded { settings, provider, variables, warnings: Vec::new() })
+    AppName::new(&plain)
+        .or_else(|_| AppName::new("app"))
+        .expect("\"app\" is a valid name")
 }

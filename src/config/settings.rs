@@ -14,8 +14,6 @@ use crate::Backoff;
 pub(crate) struct Settings {
     /// `JOBS_ENABLED`.
     pub(crate) enabled: bool,
-    /// `JOBS_PROVIDER`.
-    pub(crate) provider: String,
     /// `WORKER_ROLE`, or what holds where it is not set.
     pub(crate) role: Role,
     /// Why that role.
@@ -50,8 +48,6 @@ pub(crate) struct Settings {
     pub(crate) store: StoreSettings,
     /// `JOBS_<ID>_SCHEDULE` and `JOBS_<ID>_ENABLED`.
     pub(crate) schedules: BTreeMap<ScheduleId, ScheduleOverride>,
-    /// `JOBS_LOG`.
-    pub(crate) log: LogFormat,
 }
 
 impl Settings {
