@@ -11,7 +11,7 @@ use shiftwork_adapter::{
 };
 
 use crate::queue::Queue;
-use crate::schedules::{Decision, Schedules, decide};
+use crate::schedules::{Decision, Schedules};
 use crate::store::Store;
 
 impl Store {
@@ -32,10 +32,10 @@ impl Store {
     /// Enqueues a schedule's job by hand.
     pub(crate) fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
         self.schedules.step(|schedules| {
-            let Some(record) = schedules.get(&trigger.schedule) else {
+            let Some(stored) = schedules.get(&trigger.schedule) else {
                 return Ok(Triggered::NoSuchSchedule);
             };
-            let schedule = &record.schedule;
+            let schedule = &stored.record.schedule;
             let queue = self.queue(&schedule.queue);
             self.step(&queue, |queue, now| {
                 let spec = triggered(schedule, trigger, now);
@@ -48,7 +48,7 @@ impl Store {
     /// All schedules, each with the state of its last run's job.
     pub(crate) fn scheduled_jobs(&self) -> shiftwork_adapter::Schedules {
         self.schedules.step(|schedules: &mut Schedules| {
-            let mut records = schedules.all();
+            let mut records = schedules.records();
             for record in &mut records {
                 if let Some(last) = &mut record.last
                     && let Some(queue) = self.known_queue(&record.schedule.queue)
@@ -64,11 +64,11 @@ impl Store {
 
     fn fire_one(&self, firing: &Firing) -> Result<Fired> {
         self.schedules.step(|schedules| {
-            let Some(record) = schedules.get(&firing.schedule) else { return Ok(Fired::Stale) };
-            let (fired, last) = match decide(record, firing, self.clock.now()) {
+            let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Fired::Stale) };
+            let (fired, last) = match stored.decide(firing, self.clock.now()) {
                 Decision::Answer(answer) => return Ok(answer),
                 Decision::Miss => (Fired::Missed, None),
-                Decision::Run(run) => match self.run(record, run)? {
+                Decision::Run(run) => match self.run(&stored.record, run)? {
                     Fired::Job(job) => (Fired::Job(job), Some(LastRun::new(run, job))),
                     other => (other, None),
                 },

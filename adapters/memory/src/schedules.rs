@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
-    Defined, Fired, Firing, JobId, LastRun, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp,
+    Defined, Fired, Firing, LastRun, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp,
 };
 use tokio::sync::Notify;
 
@@ -23,11 +23,18 @@ pub(crate) struct SchedulesLock {
 /// All schedules.
 #[derive(Default)]
 pub(crate) struct Schedules {
-    records: BTreeMap<ScheduleId, ScheduleRecord>,
+    stored: BTreeMap<ScheduleId, Stored>,
     /// The highest revision of those removed. One that is defined again goes on from there, so
     /// that nobody takes it for the one they read.
     retired: u64,
     changes: u64,
+}
+
+/// A schedule as it is stored.
+pub(crate) struct Stored {
+    pub(crate) record: ScheduleRecord,
+    /// The firing that made the last run's job: sent again, it is answered the same.
+    made_by: Option<Firing>,
 }
 
 /// What a firing comes to, before its job is made.
@@ -63,21 +70,21 @@ impl SchedulesLock {
 
 impl Schedules {
     pub(crate) fn define(&mut self, schedule: Schedule, next: Option<Timestamp>) -> Defined {
-        let defined = match self.records.entry(schedule.id.clone()) {
+        let defined = match self.stored.entry(schedule.id.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(ScheduleRecord::new(schedule, self.retired + 1, next));
+                vacant.insert(Stored::new(schedule, self.retired + 1, next));
                 Defined::Created
             }
-            Entry::Occupied(known) if known.get().schedule == schedule => Defined::Unchanged,
+            Entry::Occupied(known) if known.get().record.schedule == schedule => Defined::Unchanged,
             Entry::Occupied(mut known) => {
-                let record = known.get_mut();
-                let revision = record.revision + 1;
+                let record = &mut known.get_mut().record;
+                record.revision += 1;
                 if record.schedule.queue == schedule.queue {
                     record.schedule = schedule;
-                    record.revision = revision;
                     record.next = next;
                 } else {
-                    *record = ScheduleRecord::new(schedule, revision, next);
+                    let revision = record.revision;
+                    known.insert(Stored::new(schedule, revision, next));
                 }
                 Defined::Replaced
             }
@@ -89,19 +96,19 @@ impl Schedules {
     }
 
     pub(crate) fn remove(&mut self, schedule: &ScheduleId) -> bool {
-        let Some(record) = self.records.remove(schedule) else { return false };
+        let Some(Stored { record, .. }) = self.stored.remove(schedule) else { return false };
         self.retired = self.retired.max(record.revision);
         self.changes += 1;
         true
     }
 
-    pub(crate) fn get(&self, schedule: &ScheduleId) -> Option<&ScheduleRecord> {
-        self.records.get(schedule)
+    pub(crate) fn get(&self, schedule: &ScheduleId) -> Option<&Stored> {
+        self.stored.get(schedule)
     }
 
     /// All of them, ordered by id.
-    pub(crate) fn all(&self) -> Vec<ScheduleRecord> {
-        self.records.values().cloned().collect()
+    pub(crate) fn records(&self) -> Vec<ScheduleRecord> {
+        self.stored.values().map(|stored| stored.record.clone()).collect()
     }
 
     /// Rises with every change of a definition or a next occurrence.
@@ -109,38 +116,41 @@ impl Schedules {
         Ticket(self.changes)
     }
 
-    /// Moves a schedule on, past the occurrence of a firing that was found to be due.
+    /// Moves a schedule on, past the occurrence of a firing that was found to be due. `last`:
+    /// the job it made.
     pub(crate) fn move_on(&mut self, firing: &Firing, fired: Fired, last: Option<LastRun>) {
-        let Some(record) = self.records.get_mut(&firing.schedule) else { return };
+        let Some(stored) = self.stored.get_mut(&firing.schedule) else { return };
+        let record = &mut stored.record;
         record.next = firing.next;
         record.missed = record.missed.saturating_add(firing.missed);
-        match fired {
-            Fired::Job(_) => {
-                record.fired += 1;
-                record.last = last;
-            }
-            Fired::Overlapped => record.overlapped += 1,
-            _ => {}
+        if last.is_some() {
+            record.last = last;
+            record.fired += 1;
+            stored.made_by = Some(firing.clone());
+        } else if fired == Fired::Overlapped {
+            record.overlapped += 1;
         }
         self.changes += 1;
     }
 }
 
-/// What a firing comes to, going by what is stored and by the store's clock.
-pub(crate) fn decide(record: &ScheduleRecord, firing: &Firing, now: Timestamp) -> Decision {
-    let is_as_read = record.revision == firing.revision && record.next == Some(firing.occurrence);
-    if !is_as_read || !record.schedule.enabled {
-        return Decision::Answer(made_before(record, firing).map_or(Fired::Stale, Fired::Job));
+impl Stored {
+    fn new(schedule: Schedule, revision: u64, next: Option<Timestamp>) -> Self {
+        Self { record: ScheduleRecord::new(schedule, revision, next), made_by: None }
     }
-    if firing.occurrence > now {
-        return Decision::Answer(Fired::Early);
-    }
-    firing.run.map_or(Decision::Miss, Decision::Run)
-}
 
-/// The job that this very firing made, if the schedule has moved on past it since and made no
-/// other.
-fn made_before(record: &ScheduleRecord, firing: &Firing) -> Option<JobId> {
-    let last = record.last.filter(|last| Some(last.occurrence) == firing.run)?;
-    record.next.is_none_or(|next| next > firing.occurrence).then_some(last.job)
+    /// What a firing comes to, going by what is stored and by the store's clock.
+    pub(crate) fn decide(&self, firing: &Firing, now: Timestamp) -> Decision {
+        let record = &self.record;
+        let is_as_read =
+            record.revision == firing.revision && record.next == Some(firing.occurrence);
+        if !is_as_read || !record.schedule.enabled {
+            let made = record.last.filter(|_| self.made_by.as_ref() == Some(firing));
+            return Decision::Answer(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
+        }
+        if firing.occurrence > now {
+            return Decision::Answer(Fired::Early);
+        }
+        firing.run.map_or(Decision::Miss, Decision::Run)
+    }
 }
