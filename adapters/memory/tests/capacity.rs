@@ -1,5 +1,7 @@
 //! How many jobs the store holds, and what it says when it is full.
 
+#![allow(clippy::unwrap_used)] // In tests, also in what they share.
+
 mod kit;
 
 use kit::{Worker, adapter_for, connection, id, queue, settled, spec, specs};

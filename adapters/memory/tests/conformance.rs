@@ -19,9 +19,15 @@ impl Factory for Memory {
 
     async fn open(&self, settings: StoreSettings) -> Box<dyn Store> {
         let clock = Arc::new(TestClock::new(Timestamp::from_millis(1_772_330_400_000)));
-        let mut connection = Connection::new(Namespace::new("conformance").unwrap(), clock.clone());
+        let mut connection = Connection::new(
+            Namespace::new("conformance").expect("it is a valid name"),
+            clock.clone(),
+        );
         connection.settings = settings;
-        Box::new(MemoryStore { adapter: Arc::new(MemoryAdapter::new(connection).unwrap()), clock })
+        Box::new(MemoryStore {
+            adapter: Arc::new(MemoryAdapter::new(connection).expect("it has no variables")),
+            clock,
+        })
     }
 }
 

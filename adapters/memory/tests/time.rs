@@ -1,5 +1,7 @@
 //! Clocks that jump, machines that sleep, and idle stores that need no timer.
 
+#![allow(clippy::unwrap_used)] // In tests, also in what they share.
+
 mod kit;
 
 use std::future::poll_fn;
