@@ -212,7 +212,7 @@ async fn a_claim_sent_again_gives_the_same_jobs(kit: Kit) {
     let ExchangeReply::Answered(again) = worker.resend().await else {
         panic!("the last number is answered again");
     };
-    assert_eq!(again.claimed, [first.clone()]);
+    assert_eq!(again.claimed, std::slice::from_ref(&first));
     assert!(!ids(&theirs).contains(&first.spec.id));
     assert_eq!(kit.count().await.active, 3);
 }

@@ -11,20 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::strategy::BoxedStrategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
 
+mod steps;
+
+use self::steps::{Definition, Delivery, Fate, Fence, Run, SCHEDULES, Step, Steps, Turn, Wanted};
 use super::kit::name;
 use super::model::{Model, Span, Verdict};
 use super::run::runtime;
 use super::schedules::id as schedule_id;
 use super::{Factory, Kit, Time};
 use crate::{
-    AdapterError, AttemptReport, Beat, Exchange, ExchangeReply, Find, Firing, Incarnation, JobId,
-    JobSpec, JobTemplate, Outcome, Overlap, Payload, Priority, Retention, Schedule, ScheduleRecord,
+    AdapterError, AttemptReport, Beat, Exchange, ExchangeReply, Find, Firing, Incarnation,
+    JobAdapter, JobId, JobSpec, JobTemplate, Outcome, Payload, Retention, Schedule, ScheduleRecord,
     Settlement, Timestamp, Timing, Trigger,
 };
 
@@ -32,13 +33,13 @@ use crate::{
 /// seconds' worth; under the world's, where each of them sleeps, as many as one has patience for.
 const fn default_cases(time: Time) -> u32 {
     match time {
-        Time::Simulated => 512,
+        Time::Simulated => 256,
         Time::Real { .. } => 4,
     }
 }
 
 const WORKERS: usize = 3;
-const SCHEDULES: [&str; 2] = ["first", "second"];
+const SCHEDULE_IDS: [&str; SCHEDULES] = ["first", "second"];
 
 /// Runs the model-based test: random sequences of calls, after each of which the store has to be
 /// as the model says.
@@ -65,9 +66,9 @@ pub fn run_model(factory: impl Factory) {
     config.rng_seed = RngSeed::Fixed(seed);
     // The seed is told below; a file of failures beside an adapter's tests helps nobody.
     config.failure_persistence = None;
-    let longest = if time == Time::Simulated { 80 } else { 25 };
+    let length = if time == Time::Simulated { 1..150 } else { 1..25 };
 
-    let sequences = Steps::sequential_strategy(1..longest);
+    let sequences = Steps::sequential_strategy(length);
     let tried = TestRunner::new(config).run(&sequences, |((), steps, seen)| {
         let run = play(factory.clone(), steps, seen);
         runtime(time).block_on(run).map_err(TestCaseError::fail)
@@ -96,202 +97,12 @@ async fn play(
     Ok(())
 }
 
-/// What may happen. Which of several steps is possible does not depend on those before, so there
-/// is no state to it: [`Index`]es are resolved when the step is made.
-struct Steps;
-
-impl ReferenceStateMachine for Steps {
-    type State = ();
-    type Transition = Step;
-
-    fn init_state() -> BoxedStrategy<()> {
-        Just(()).boxed()
-    }
-
-    fn transitions((): &()) -> BoxedStrategy<Step> {
-        any_step().boxed()
-    }
-
-    fn apply((): (), _: &Step) {}
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Enqueue(Vec<Wanted>),
-    /// Some of what was ever enqueued, once more.
-    EnqueueAgain(Index, usize),
-    Exchange(Index, Turn),
-    /// An exchange with a number long answered comes late.
-    Late(Index),
-    Beat(Index),
-    /// A worker vanishes; another takes its place.
-    Crash(Index),
-    Pass(u32),
-    /// Time passes and nobody sweeps before it has.
-    Sleep(u32),
-    JumpForward(u32),
-    Cancel(Index),
-    Replay(Index),
-    Discard(Index),
-    Pause,
-    Resume,
-    Define(usize, Definition),
-    CancelSchedule(usize),
-    /// Fires a schedule as it is now, or as somebody saw it before.
-    Fire(Index, Run),
-    /// A firing that was sent before, once more.
-    FireAgain(Index),
-    Trigger(usize),
-    TriggerAgain(Index),
-}
-
-#[derive(Clone, Debug)]
-struct Wanted {
-    priority: Priority,
-    delay: u32,
-    keep_result: Option<u32>,
-}
-
-#[derive(Clone, Debug)]
-struct Turn {
-    settle: Vec<(Index, Fate, Fence)>,
-    claim: usize,
-    solo: bool,
-    delivery: Delivery,
-    /// Says that it holds so many more than it does.
-    overstate: usize,
-    /// Skips a number.
-    gap: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    Complete,
-    Retry(u32),
-    Dead,
-    Cancel,
-    Release(u32),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fence {
-    /// As it was claimed.
-    Right,
-    /// A claim that was settled or lost before, by whomever.
-    Old,
-    /// A job that another worker holds.
-    Foreign,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Delivery {
-    Answered,
-    /// The answer is lost and the exchange sent again at once.
-    Twice,
-    /// The answer is lost, and the worker goes on only the next time.
-    Lost,
-}
-
-#[derive(Clone, Debug)]
-struct Definition {
-    overlap: Overlap,
-    enabled: bool,
-    payload: u8,
-    /// In so many units; `None`: as it is.
-    next: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Run {
-    InTime,
-    Late,
-    Missed,
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let index = any::<Index>;
-    prop_oneof![
-        8 => prop::collection::vec(any_wanted(), 1..5).prop_map(Step::Enqueue),
-        2 => (index(), 1..4_usize).prop_map(|(from, count)| Step::EnqueueAgain(from, count)),
-        20 => (index(), any_turn()).prop_map(|(worker, turn)| Step::Exchange(worker, turn)),
-        1 => index().prop_map(Step::Late),
-        3 => index().prop_map(Step::Beat),
-        2 => index().prop_map(Step::Crash),
-        6 => (0..7_u32).prop_map(Step::Pass),
-        1 => (1..12_u32).prop_map(Step::Sleep),
-        1 => (1..12_u32).prop_map(Step::JumpForward),
-        3 => index().prop_map(Step::Cancel),
-        3 => index().prop_map(Step::Replay),
-        1 => index().prop_map(Step::Discard),
-        1 => Just(Step::Pause),
-        2 => Just(Step::Resume),
-        2 => (0..SCHEDULES.len(), any_definition()).prop_map(|(which, what)| Step::Define(which, what)),
-        1 => (0..SCHEDULES.len()).prop_map(Step::CancelSchedule),
-        5 => (index(), any_run()).prop_map(|(view, run)| Step::Fire(view, run)),
-        1 => index().prop_map(Step::FireAgain),
-        1 => (0..SCHEDULES.len()).prop_map(Step::Trigger),
-        1 => index().prop_map(Step::TriggerAgain),
-    ]
-}
-
-fn any_wanted() -> impl Strategy<Value = Wanted> {
-    let priority =
-        prop_oneof![Just(Priority::Normal), prop::sample::select(Priority::ALL.to_vec()),];
-    let delay = prop_oneof![3 => Just(0), 2 => 1..6_u32];
-    let keep_result = prop_oneof![4 => Just(None), 1 => (1..15_u32).prop_map(Some)];
-    (priority, delay, keep_result).prop_map(|(priority, delay, keep_result)| Wanted {
-        priority,
-        delay,
-        keep_result,
-    })
-}
-
-fn any_turn() -> impl Strategy<Value = Turn> {
-    let fate = prop_oneof![
-        3 => Just(Fate::Complete),
-        2 => (1..4_u32).prop_map(Fate::Retry),
-        1 => Just(Fate::Dead),
-        1 => Just(Fate::Cancel),
-        2 => Just(Fate::Release(0)),
-        1 => (1..4_u32).prop_map(Fate::Release),
-    ];
-    let fence =
-        prop_oneof![6 => Just(Fence::Right), 1 => Just(Fence::Old), 1 => Just(Fence::Foreign)];
-    let settle = prop::collection::vec((any::<Index>(), fate, fence), 0..4);
-    let delivery = prop_oneof![
-        4 => Just(Delivery::Answered),
-        1 => Just(Delivery::Twice),
-        1 => Just(Delivery::Lost),
-    ];
-    let rarely = || prop::bool::weighted(0.04);
-    (settle, 0..5_usize, prop::bool::weighted(0.3), delivery, rarely(), rarely()).prop_map(
-        |(settle, claim, solo, delivery, overstate, gap)| Turn {
-            settle,
-            claim,
-            solo,
-            delivery,
-            overstate: usize::from(overstate),
-            gap,
-        },
-    )
-}
-
-fn any_definition() -> impl Strategy<Value = Definition> {
-    let overlap = prop_oneof![Just(Overlap::Skip), Just(Overlap::Allow)];
-    let next = prop_oneof![3 => (0..6_u32).prop_map(Some), 1 => Just(None)];
-    (overlap, prop::bool::weighted(0.85), 0..2_u8, next).prop_map(
-        |(overlap, enabled, payload, next)| Definition { overlap, enabled, payload, next },
-    )
-}
-
-fn any_run() -> impl Strategy<Value = Run> {
-    prop_oneof![4 => Just(Run::InTime), 1 => Just(Run::Late), 1 => Just(Run::Missed)]
-}
-
 /// Makes the steps' calls, and has the model judge them.
 struct Player {
     kit: Kit,
     model: Model,
+    /// Two processes: the workers are in the one or the other.
+    processes: [Arc<dyn JobAdapter>; 2],
     workers: Vec<Hand>,
     /// Incarnations that are no worker's any more.
     ghosts: Vec<Incarnation>,
@@ -356,10 +167,12 @@ impl Player {
             })
             .await;
         let model = Model::new(kit.queue.clone(), kit.settings);
+        let processes = [kit.another().await, kit.another().await];
         let workers = (0..WORKERS).map(|_| Hand::new(&kit)).collect();
         Self {
             kit,
             model,
+            processes,
             workers,
             ghosts: Vec::new(),
             enqueued: Vec::new(),
@@ -403,9 +216,9 @@ impl Player {
                 let changed = self.kit.resume(&self.kit.queue).await?;
                 Ok(self.model.pause(false, changed)?)
             }
-            Step::Define(which, definition) => self.define(SCHEDULES[*which], definition).await,
+            Step::Define(which, definition) => self.define(SCHEDULE_IDS[*which], definition).await,
             Step::CancelSchedule(which) => {
-                let id = schedule_id(SCHEDULES[*which]);
+                let id = schedule_id(SCHEDULE_IDS[*which]);
                 let existed = self.kit.cancel(&id).await?;
                 Ok(self.model.cancel(&id, existed)?)
             }
@@ -416,7 +229,7 @@ impl Player {
             },
             Step::Trigger(which) => {
                 let keep = self.kit.units(5);
-                let trigger = Trigger::new(schedule_id(SCHEDULES[*which]), self.kit.id(), keep);
+                let trigger = Trigger::new(schedule_id(SCHEDULE_IDS[*which]), self.kit.id(), keep);
                 self.triggered.push(trigger.clone());
                 self.trigger(trigger).await
             }
@@ -533,7 +346,7 @@ impl Player {
         told: bool,
     ) -> Result<Option<()>, Wrong> {
         let from = self.now().await?;
-        let reply = self.kit.exchange(exchange).await?;
+        let reply = self.process_of(worker).exchange(exchange).await?;
         let when = self.since(from).await?;
         self.model.exchange(exchange, &reply, when)?;
         match reply {
@@ -573,7 +386,7 @@ impl Player {
             .map(|(&job, &generation)| Settlement::new(job, generation, Outcome::Complete))
             .collect();
         let from = self.now().await?;
-        let reply = self.kit.exchange(&exchange).await?;
+        let reply = self.process_of(worker).exchange(&exchange).await?;
         let when = self.since(from).await?;
         Ok(self.model.exchange(&exchange, &reply, when)?)
     }
@@ -582,7 +395,7 @@ impl Player {
         let hand = &self.workers[worker];
         let beat = Beat::new(self.kit.queue.clone(), hand.incarnation, hand.held.len());
         let from = self.now().await?;
-        let replies = self.kit.heart().await?.beat(&[beat]).await?;
+        let replies = self.process_of(worker).heart().await?.beat(&[beat]).await?;
         let when = self.since(from).await?;
         let [reply] = replies.as_slice() else {
             return Err(format!("one beat was answered {replies:?}").into());
@@ -697,7 +510,8 @@ impl Player {
 
     async fn fire_one(&mut self, firing: Firing) -> Played {
         let from = self.now().await?;
-        let fired = self.kit.fire(vec![firing.clone()]).await?;
+        let process = self.process_of(self.fired.len());
+        let fired = process.fire(vec![firing.clone()]).await?;
         let when = self.since(from).await?;
         let [fired] = fired[..] else {
             return Err(format!("one firing was answered {fired:?}").into());
@@ -710,6 +524,10 @@ impl Player {
         let answer = self.kit.trigger(trigger.clone()).await?;
         let when = self.since(from).await?;
         Ok(self.model.trigger(&trigger, &answer, when)?)
+    }
+
+    fn process_of(&self, worker: usize) -> &dyn JobAdapter {
+        &*self.processes[worker % self.processes.len()]
     }
 
     /// A moment in so many units, different from all others.

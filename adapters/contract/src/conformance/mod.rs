@@ -45,9 +45,9 @@
 //! model-based test.
 //!
 //! # How it is made
-//! - One file per subject, its list of cases on top; [`kit`] and [`worker`] are what all use.
-//! - The model-based test is [`model`], an obviously right store in plain collections that judges
-//!   every answer, and [`machine`], which makes up what is asked. It checks the promises P1
+//! - One file per subject, its list of cases on top; `kit` and `worker` are what all use.
+//! - The model-based test is `model`, an obviously right store in plain collections that judges
+//!   every answer, and `machine`, which makes up what is asked. It checks the promises P1
 //!   (nothing is lost), P2 (one holder), P3 (one job per occurrence) and P5 (exact counts).
 //! - Time is stated in units that the factory gives. Under [`Time::Simulated`] it costs nothing;
 //!   under [`Time::Real`] a case sleeps for some of them.

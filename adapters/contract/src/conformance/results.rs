@@ -130,9 +130,8 @@ async fn the_result_comes_with_the_answer(kit: Kit) {
     let mut awaiting = Box::pin(awaited(&kit, claimed.spec.id));
     assert!(begin(&mut awaiting).await.is_none(), "it has not ended");
 
-    let mut report = AttemptReport::default();
-    report.data = Some(Payload::json(&[1, 2, 3]).expect("numbers are JSON"));
-    let report = Arc::new(report);
+    let data = Payload::json(&[1, 2, 3]).expect("numbers are JSON");
+    let report = Arc::new(AttemptReport { data: Some(data), ..AttemptReport::default() });
     let settlement = Settlement::new(claimed.spec.id, claimed.generation, Outcome::Complete);
     worker.settle_all([settlement.with_report(report.clone())]).await;
 
