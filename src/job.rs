@@ -322,3 +322,20 @@ impl fmt::Debug for JobDefinition {
 pub struct Registration(pub fn() -> JobDefinition);
 
 inventory::collect!(Registration);
+
+/// The payload as `redact` shows it, for `#[job(redact = …)]`.
+#[doc(hidden)]
+pub fn redacted<P: DeserializeOwned>(
+    payload: &Payload,
+    redact: fn(&P) -> String,
+) -> Option<String> {
+    serde_json::from_slice(payload.as_bytes()).ok().map(|payload| redact(&payload))
+}
+
+/// So that the error about a payload's traits stands at the payload.
+#[doc(hidden)]
+pub fn assert_payload<P: Serialize + DeserializeOwned + Send + 'static>() {}
+
+/// So that the error about what a handler returns stands at its return type.
+#[doc(hidden)]
+pub fn assert_output<R: IntoJobResult>() {}

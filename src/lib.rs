@@ -81,6 +81,6 @@ pub mod __private {
 
     pub use crate::context::FromContext;
     pub use crate::handler::Handler;
-    pub use crate::job::Registration;
+    pub use crate::job::{Registration, assert_output, assert_payload, redacted};
     pub use crate::state::SubState;
 }

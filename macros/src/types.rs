@@ -1,0 +1,96 @@
+//! What can be told of a type from its tokens.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{PathArguments, PathSegment, Type};
+
+use crate::faults::Faults;
+use crate::function::MOST_CONTEXTS;
+
+/// Whether it is `State<…>` or `JobContext`, by the last segment of its path.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| {
+        segment.ident == "JobContext"
+            || (segment.ident == "State" && !matches!(segment.arguments, PathArguments::None))
+    })
+}
+
+/// `Option<…>` of `std::option::Option<…>`.
+pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(path) => path.path.segments.last(),
+        // A type that went through a `macro_rules!` macro is in a group of its own.
+        Type::Group(group) => last_segment(&group.elem),
+        Type::Paren(paren) => last_segment(&paren.elem),
+        _ => None,
+    }
+}
+
+/// Refuses what cannot be made from stored bytes or from the context: references, lifetimes and
+/// `impl Trait`.
+pub(crate) fn check(ty: &Type, faults: &mut Faults) {
+    if let Type::Reference(reference) = ty {
+        let owned = if is_context(&reference.elem) {
+            "take it by value; cloning it is cheap"
+        } else {
+            "take an owned value, such as `String` rather than `&str`"
+        };
+        faults.at(ty, format!("a job's argument cannot be borrowed: {owned}"));
+    } else if mentions_impl(ty) {
+        faults.at(
+            ty,
+            "a job's argument has one type, which its stored payload is read as; name the type \
+             instead of `impl …`",
+        );
+    } else if borrows(ty.to_token_stream()) {
+        faults.at(
+            ty,
+            "a job's argument cannot borrow, since it outlives who enqueued it; use owned types, \
+             such as `String`",
+        );
+    }
+}
+
+pub(crate) fn mentions_impl(ty: &Type) -> bool {
+    any(
+        ty.to_token_stream(),
+        &mut |tree| matches!(tree, TokenTree::Ident(ident) if ident == "impl"),
+    )
+}
+
+/// The fault of one context too many.
+pub(crate) fn too_many_contexts() -> String {
+    format!(
+        "a job takes at most {MOST_CONTEXTS} `State<…>` and `JobContext`; put several states into \
+         one struct"
+    )
+}
+
+/// Whether a lifetime other than `'static` is in it, written or not.
+fn borrows(tokens: TokenStream) -> bool {
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(tree) = tokens.next() {
+        match tree {
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                if !matches!(tokens.peek(), Some(TokenTree::Ident(name)) if name == "static") {
+                    return true;
+                }
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '&' => {
+                if !matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'')
+                {
+                    return true;
+                }
+            }
+            TokenTree::Group(group) if borrows(group.stream()) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn any(tokens: TokenStream, found: &mut impl FnMut(&TokenTree) -> bool) -> bool {
+    tokens.into_iter().any(|tree| {
+        found(&tree) || matches!(&tree, TokenTree::Group(group) if any(group.stream(), found))
+    })
+}
