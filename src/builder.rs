@@ -91,7 +91,7 @@ impl JobsBuilder {
     }
 
     /// Uses this very store, whatever `JOBS_PROVIDER` says: for tests, in which several workers
-    /// share one.
+    /// share one. It is lent: a shutdown of these jobs leaves it open.
     pub fn adapter(mut self, adapter: Arc<dyn JobAdapter>) -> Self {
         self.adapter = Some(adapter);
         self
@@ -144,6 +144,7 @@ impl JobsBuilder {
         }
         problems.into_result()?;
 
+        let lent = self.adapter.is_some();
         let adapter = match self.adapter {
             Some(adapter) => adapter,
             None => {
@@ -161,7 +162,7 @@ impl JobsBuilder {
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         announce(&settings, &registry, &queues, schedules, adapter.provider(), duties);
-        let shared = Shared::new(settings, adapter, registry, self.clock, self.random);
+        let shared = Shared::new(settings, (adapter, lent), registry, self.clock, self.random);
         if duties.work || duties.tick {
             let engine = Engine::start(shared.clone(), Arc::new(self.states), queues, duties).await;
             let engine = engine.map_err(|error| {

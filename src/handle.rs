@@ -414,7 +414,10 @@ impl Jobs {
             engine.shutdown().await;
             self.shared.set_engine(None);
         }
-        Ok(self.shared.adapter.shutdown().await?)
+        if !self.shared.lent {
+            self.shared.adapter.shutdown().await?;
+        }
+        Ok(())
     }
 
     fn engine(&self) -> Option<Arc<Engine>> {

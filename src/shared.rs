@@ -14,6 +14,8 @@ use crate::registry::Registry;
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) adapter: Arc<dyn JobAdapter>,
+    /// Whoever made the adapter also shuts it down.
+    pub(crate) lent: bool,
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
@@ -24,12 +26,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         settings: Settings,
-        adapter: Arc<dyn JobAdapter>,
+        (adapter, lent): (Arc<dyn JobAdapter>, bool),
         registry: Registry,
         clock: Arc<dyn Clock>,
         random: Random,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, adapter, registry, clock, random, engine: Mutex::new(None) })
+        Arc::new(Self { settings, adapter, lent, registry, clock, random, engine: Mutex::new(None) })
     }
 
     pub(crate) fn engine(&self) -> Option<Arc<Engine>> {

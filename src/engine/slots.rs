@@ -35,8 +35,8 @@ struct Inner {
     /// Which queue has, or waits for, the process for itself.
     solo: Option<usize>,
     solo_granted: bool,
-    /// The pass of the queue served last: where a queue that comes back starts, so that it does
-    /// not catch up on what it did not want.
+    /// The pass at which a queue was served last: where a queue that comes back starts, so that it
+    /// goes ahead of one that has just been served, and does not catch up on what it did not want.
     clock: u64,
 }
 
@@ -195,8 +195,8 @@ impl Inner {
             let queue = &mut self.queues[index];
             queue.dealt += 1;
             queue.offered += 1;
-            queue.pass += STRIDE / queue.weight;
             self.clock = self.clock.max(queue.pass);
+            queue.pass += STRIDE / queue.weight;
             self.free -= 1;
             if queue.offered == 1 {
                 seats[index].notify_one();

@@ -1,0 +1,22 @@
+//! What Shiftwork promises, tested through its public face: the engine under a paused clock, the
+//! configuration, the registration, the handle.
+//!
+//! What a store must do is tested by the conformance suite, beside each adapter.
+
+// A test binary exports nothing.
+#![allow(unreachable_pub)]
+
+mod config;
+mod faulty;
+mod handle;
+mod heart;
+mod panics;
+mod registration;
+mod retries;
+mod schedules;
+mod shutdown;
+mod slots;
+mod support;
+mod timeouts;
+mod tracing;
+mod unknown_names;

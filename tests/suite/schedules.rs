@@ -1,0 +1,249 @@
+//! Schedules, in code and made at run time, as the engine fires them.
+
+use shiftwork::adapter::{Clock, Timing};
+use shiftwork::{JobState, Overlap};
+use tokio::time::sleep;
+
+use crate::support::*;
+use shiftwork::prelude::*;
+
+const YEAR: u64 = 365 * 24;
+
+#[tokio::test(start_paused = true)]
+async fn a_simulated_year_of_every_five_minutes_fires_as_often_as_counted_by_hand() {
+    #[job(cron = "*/5 * * * *")]
+    async fn five_minutes() {}
+    let world = World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
+    let jobs = world.worker([("JOBS_KEEP_COMPLETED", "0")], [five_minutes::definition()]).await;
+    sleep(hours(YEAR) + seconds(1)).await;
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    assert_eq!(schedule.fired, YEAR * 12);
+    assert_eq!((schedule.missed, schedule.overlapped), (0, 0));
+    assert_eq!(schedule.next.unwrap(), START + hours(YEAR) + minutes(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_occurrence_fires_when_it_is_due_and_its_job_knows_for_what() {
+    #[job(cron = "30 */2 * * * *")]
+    async fn half_past(notes: State<Notes>, ctx: JobContext) {
+        let at = ctx.scheduled_at().since(START).as_secs();
+        notes.add_at(&format!("{} for {at}", ctx.actor().unwrap()));
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(half_past::definition());
+    let _jobs = process.start().await.unwrap();
+    let expected = ["system for 30 at 30", "system for 150 at 150", "system for 270 at 270"];
+    assert_eq!(notes.reach(3).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_processes_tick_an_occurrence_makes_one_job() {
+    #[job(every = "10s")]
+    async fn ten_seconds(notes: State<Notes>, ctx: JobContext) {
+        notes.add(ctx.scheduled_at().to_string());
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let mut processes = Vec::new();
+    for _ in 0..8 {
+        let process = world.process([]).state(notes.clone()).register(ten_seconds::definition());
+        processes.push(process.start().await.unwrap());
+    }
+    sleep(seconds(601)).await;
+    let mut all = notes.all();
+    assert_eq!(all.len(), 60);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_occurrence_that_comes_while_the_last_run_is_not_settled_is_skipped_or_not() {
+    #[job(every = "1m", timeout = "1h")]
+    async fn skipping() {
+        sleep(seconds(150)).await;
+    }
+    #[job(every = "1m", timeout = "1h", overlap = "allow")]
+    async fn allowing() {
+        sleep(seconds(150)).await;
+    }
+    let world = World::new().await;
+    let jobs = world.worker([], [skipping::definition(), allowing::definition()]).await;
+    sleep(seconds(12 * 60 + 1)).await;
+    let schedules = jobs.scheduled_jobs().await.unwrap();
+    let [allowing, skipping] = &schedules[..] else { panic!("there are two") };
+    assert_eq!(allowing.schedule.overlap, Overlap::Allow);
+    assert_eq!((allowing.fired, allowing.overlapped), (12, 0));
+    // Runs from minutes 1, 4, 7 and 10; two are skipped during each.
+    assert_eq!((skipping.fired, skipping.overlapped), (4, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retrying_run_still_overlaps() {
+    #[job(every = "1m", attempts = 2, backoff = "fixed(90s)")]
+    async fn failing() -> Result<(), JobError> {
+        Err("closed".into())
+    }
+    let world = World::new().await;
+    let jobs = world.worker([], [failing::definition()]).await;
+    sleep(seconds(4 * 60 + 1)).await;
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    // From 1:00 to 2:30, and from 3:00 to 4:30.
+    assert_eq!((schedule.fired, schedule.overlapped), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
+    #[job(cron = "0 * * * *")]
+    async fn hourly(notes: State<Notes>, ctx: JobContext) {
+        notes.add(ctx.scheduled_at().to_string());
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(hourly::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(seconds(3601)).await;
+    // The lid is closed at 01:00:01, and opened at 09:30. No timer notices by itself.
+    world.clock.set(START + hours(9) + minutes(30));
+    sleep(hours(1)).await;
+    assert_eq!(notes.all(), [
+        "2026-11-22T01:00:00.000Z",
+        "2026-11-22T09:00:00.000Z",
+        "2026-11-22T10:00:00.000Z",
+    ]);
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    assert_eq!((schedule.fired, schedule.missed), (3, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_backward_doubles_nothing() {
+    #[job(every = "10m")]
+    async fn ten_minutes(notes: State<Notes>, ctx: JobContext) {
+        notes.add(ctx.scheduled_at().to_string());
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(ten_minutes::definition());
+    let _jobs = process.start().await.unwrap();
+    sleep(minutes(35)).await;
+    world.clock.set(START + minutes(5));
+    sleep(minutes(60)).await;
+    let mut all = notes.all();
+    let count = all.len();
+    all.dedup();
+    assert_eq!(all.len(), count, "an occurrence ran twice");
+    assert_eq!(all.last().unwrap(), "2026-11-22T01:00:00.000Z");
+    assert!(world.clock.now() >= START + hours(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_environment_overrides_pattern_and_switch_of_a_job() {
+    #[job(name = "nightly-report", cron = "0 3 * * *")]
+    async fn nightly() {}
+    #[job(name = "off", cron = "0 3 * * *")]
+    async fn off() {}
+    let world = World::new().await;
+    let vars = [("JOBS_NIGHTLY_REPORT_SCHEDULE", "*/20 * * * *"), ("JOBS_OFF_ENABLED", "false")];
+    let jobs = world.worker(vars, [nightly::definition(), off::definition()]).await;
+    sleep(hours(24) + seconds(1)).await;
+    let schedules = jobs.scheduled_jobs().await.unwrap();
+    let fired = |id: &str| schedules.iter().find(|s| s.schedule.id == *id).unwrap().fired;
+    assert_eq!(fired("nightly-report"), 72);
+    assert_eq!(fired("off"), 0);
+    // By hand it runs all the same.
+    let run = jobs.trigger("off").await.unwrap();
+    assert_eq!(finished(&jobs, run.id()).await.state, JobState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_can_be_made_changed_and_cancelled_while_the_program_runs() {
+    #[job]
+    async fn digest(account: u64, notes: State<Notes>) {
+        notes.add_at(&format!("account {account}"));
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(digest::definition());
+    let jobs = process.start().await.unwrap();
+    let schedule = |pattern: &str| NewSchedule::cron("digest-17", pattern, digest::job(17));
+    jobs.schedule(schedule("30 * * * *")).await.unwrap();
+    assert!(jobs.is_scheduled("digest-17").await.unwrap());
+    sleep(hours(1)).await;
+    jobs.schedule(schedule("45 * * * *")).await.unwrap();
+    sleep(hours(1)).await;
+    assert!(jobs.cancel("digest-17").await.unwrap());
+    assert!(!jobs.cancel("digest-17").await.unwrap());
+    assert!(!jobs.is_scheduled("digest-17").await.unwrap());
+    sleep(hours(5)).await;
+    assert_eq!(notes.all(), ["account 17 at 1800", "account 17 at 6300"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_schedule_is_refused_with_what_is_wrong() {
+    #[job]
+    async fn digest(account: u64) {
+        let _ = account;
+    }
+    let world = World::new().await;
+    let jobs = world.worker([], [digest::definition()]).await;
+    for (schedule, fault) in [
+        (NewSchedule::cron("d", "0 25 * * *", digest::job(1)), "hour is \"25\""),
+        (NewSchedule::cron("d", "0 0 30 2 *", digest::job(1)), "it never comes"),
+        (NewSchedule::cron("d:1", "0 0 * * *", digest::job(1)), "contains ':'"),
+        (NewSchedule::every("d", std::time::Duration::ZERO, digest::job(1)), "interval of 0"),
+        (NewSchedule::cron("d", "@daily", NewJob::new("digets", &1)), "did you mean \"digest\"?"),
+        (NewSchedule::cron("d", "@daily", NewJob::new("digest", &())), "needs a payload"),
+        (
+            NewSchedule::cron("d", "@daily", digest::job(1)).timezone("Europe/Berlin"),
+            "\"Europe/Berlin\" is not supported yet",
+        ),
+    ] {
+        let error = jobs.schedule(schedule).await.unwrap_err();
+        assert_eq!(error.kind(), shiftwork::ErrorKind::Invalid);
+        assert!(error.to_string().contains(fault), "{error}");
+    }
+    assert!(jobs.scheduled_jobs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_code_declares_no_more_is_removed_and_what_was_made_at_run_time_stays() {
+    #[job(cron = "@daily")]
+    async fn old() {}
+    #[job(cron = "@hourly")]
+    async fn kept() {}
+    let world = World::new().await;
+    let first = world.worker([("JOBS_APP", "shop")], [old::definition(), kept::definition()]).await;
+    first.schedule(NewSchedule::cron("by-hand", "@daily", kept::job())).await.unwrap();
+    first.shutdown().await.unwrap();
+    // Another application's start leaves them alone.
+    let other = world.worker([("JOBS_APP", "office")], [kept_by_office()]).await;
+    other.shutdown().await.unwrap();
+    let second = world.worker([("JOBS_APP", "shop")], [kept::definition()]).await;
+    let schedules = second.scheduled_jobs().await.unwrap();
+    let ids: Vec<_> = schedules.iter().map(|record| record.schedule.id.as_str()).collect();
+    assert_eq!(ids, ["by-hand", "kept", "office-only"]);
+}
+
+fn kept_by_office() -> shiftwork::JobDefinition {
+    #[job(name = "office-only", every = "1h")]
+    async fn office() {}
+    office::definition()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stored_schedule_that_cannot_be_read_does_not_stop_the_others() {
+    #[job(every = "1m")]
+    async fn good() {}
+    let world = World::new().await;
+    let jobs = world.worker([], [good::definition()]).await;
+    let mut strange = jobs.scheduled_jobs().await.unwrap()[0].schedule.clone();
+    strange.id = shiftwork::ScheduleId::new("from-the-future").unwrap();
+    strange.origin = shiftwork::adapter::Origin::RunTime;
+    strange.timing = Timing::Cron { pattern: "every full moon".into(), timezone: "UTC".into() };
+    world.store.schedule(strange, Some(START)).await.unwrap();
+    sleep(minutes(5) + seconds(1)).await;
+    let schedules = jobs.scheduled_jobs().await.unwrap();
+    let fired: Vec<_> = schedules.iter().map(|record| record.fired).collect();
+    assert_eq!(fired, [0, 5]);
+}

@@ -1,0 +1,122 @@
+//! What happens to running jobs when a process ends, in each phase of its end.
+
+use std::time::Duration;
+
+use shiftwork::JobState;
+use tokio::time::sleep;
+
+use crate::support::*;
+use shiftwork::prelude::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_ends_within_the_grace_period_is_completed() {
+    #[job]
+    async fn ten_seconds(notes: State<Notes>, ctx: JobContext) {
+        notes.add("began");
+        sleep(seconds(10)).await;
+        notes.add_at(if ctx.is_shutting_down() { "told" } else { "not told" });
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(ten_seconds::definition());
+    let jobs = process.start().await.unwrap();
+    let run = jobs.enqueue(ten_seconds::job()).await.unwrap();
+    let waiting = jobs.enqueue(ten_seconds::job().delay(seconds(5))).await.unwrap();
+    notes.reach(1).await;
+    jobs.shutdown().await.unwrap();
+    assert_eq!(notes.all(), ["began", "told at 10"]);
+    let state = state_in(&world, run.id()).await;
+    assert_eq!((state.state, state.attempts), (JobState::Completed, 1));
+    assert_eq!(state_in(&world, waiting.id()).await.attempts, 0, "it was claimed after all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_at_the_end_of_the_grace_is_cancelled_and_handed_back_unspent() {
+    #[job]
+    async fn listens(notes: State<Notes>, ctx: JobContext) -> Result<(), JobError> {
+        notes.add("began");
+        ctx.cancelled().await;
+        notes.add_at("cancelled");
+        Err("stopped in the middle".into())
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone()).register(listens::definition());
+    let jobs = process.start().await.unwrap();
+    let run = jobs.enqueue(listens::job()).await.unwrap();
+    notes.reach(1).await;
+    jobs.shutdown().await.unwrap();
+    assert_eq!(notes.all(), ["began", "cancelled at 30"]);
+    let record = state_in(&world, run.id()).await;
+    assert_eq!((record.state, record.attempts, record.crashes), (JobState::Waiting, 0, 0));
+    assert_eq!(world.elapsed(), seconds(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ignores_cancellation_is_dropped_a_second_later() {
+    struct Dropped(Notes);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.add_at("dropped");
+        }
+    }
+    #[job]
+    async fn ignores(State(notes): State<Notes>) {
+        let _dropped = Dropped(notes.clone());
+        notes.add("began");
+        std::future::pending::<()>().await;
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([("JOBS_SHUTDOWN_GRACE", "5s")]);
+    let jobs = process.state(notes.clone()).register(ignores::definition()).start().await.unwrap();
+    let run = jobs.enqueue(ignores::job()).await.unwrap();
+    notes.reach(1).await;
+    jobs.shutdown().await.unwrap();
+    assert_eq!(notes.all(), ["began", "dropped at 6"]);
+    let record = state_in(&world, run.id()).await;
+    assert_eq!((record.state, record.attempts), (JobState::Waiting, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_leaves_its_work_to_the_next_process_spends_no_attempt() {
+    #[job]
+    async fn polite(notes: State<Notes>, ctx: JobContext) -> Result<(), JobError> {
+        notes.add(format!("attempt {}", ctx.attempt()));
+        ctx.shutting_down().await;
+        Err(JobError::interrupted())
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let start = async || {
+        let process = world.process([]).state(notes.clone()).register(polite::definition());
+        process.start().await.unwrap()
+    };
+    let first = start().await;
+    let run = first.enqueue(polite::job()).await.unwrap();
+    notes.reach(1).await;
+    first.shutdown().await.unwrap();
+    assert_eq!(world.elapsed(), Duration::ZERO);
+    let second = start().await;
+    assert_eq!(notes.reach(2).await, ["attempt 1", "attempt 1"]);
+    second.shutdown().await.unwrap();
+    assert_eq!(state_in(&world, run.id()).await.attempts, 0);
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_store_is_let_go_of_and_twice_is_once() {
+    #[job]
+    async fn quick() {}
+    let jobs = Jobs::from_vars([("JOBS_PROVIDER", "memory")]);
+    let jobs = jobs.without_linked_jobs().register(quick::definition()).start().await.unwrap();
+    assert!(jobs.ready().await);
+    jobs.shutdown().await.unwrap();
+    jobs.shutdown().await.unwrap();
+    assert!(!jobs.ready().await);
+    assert!(jobs.enqueue(quick::job()).await.is_err());
+}
+
+async fn state_in(world: &World, id: shiftwork::JobId) -> shiftwork::JobRecord {
+    let queue = shiftwork::QueueName::new("default").unwrap();
+    world.store.job(&queue, id).await.unwrap().unwrap()
+}
