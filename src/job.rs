@@ -179,16 +179,16 @@ impl JobDefinition {
         J::configure(definition)
     }
 
-    /// For `#[job]` on a function that takes a payload.
-    #[doc(hidden)]
-    pub fn with_payload<P: DeserializeOwned, A: FromContext>(
+    /// For `#[job]` on a function.
+    pub(crate) fn of_function<P: DeserializeOwned>(
         name: &str,
         handler: Handler,
+        needs: fn(&mut Needs),
         file: &'static str,
         line: u32,
     ) -> Self {
         let mut definition = Self::bare(name, handler, file, line);
-        A::needs(&mut definition.needs);
+        needs(&mut definition.needs);
         definition.takes_payload = serde_json::from_str::<P>("null").is_err();
         definition
     }
@@ -322,20 +322,3 @@ impl fmt::Debug for JobDefinition {
 pub struct Registration(pub fn() -> JobDefinition);
 
 inventory::collect!(Registration);
-
-/// The payload as `redact` shows it, for `#[job(redact = …)]`.
-#[doc(hidden)]
-pub fn redacted<P: DeserializeOwned>(
-    payload: &Payload,
-    redact: fn(&P) -> String,
-) -> Option<String> {
-    serde_json::from_slice(payload.as_bytes()).ok().map(|payload| redact(&payload))
-}
-
-/// So that the error about a payload's traits stands at the payload.
-#[doc(hidden)]
-pub fn assert_payload<P: Serialize + DeserializeOwned + Send + 'static>() {}
-
-/// So that the error about what a handler returns stands at its return type.
-#[doc(hidden)]
-pub fn assert_output<R: IntoJobResult>() {}

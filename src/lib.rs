@@ -9,6 +9,7 @@ mod context;
 mod engine;
 mod enqueue;
 mod error;
+mod function;
 mod handle;
 mod handler;
 mod health;
@@ -77,10 +78,9 @@ pub const fn hours(count: u64) -> Duration {
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;
-    pub use shiftwork_adapter::Payload;
 
     pub use crate::context::FromContext;
-    pub use crate::handler::Handler;
-    pub use crate::job::{Registration, assert_output, assert_payload, redacted};
+    pub use crate::function::{JobFunction, redacted};
+    pub use crate::job::Registration;
     pub use crate::state::SubState;
 }

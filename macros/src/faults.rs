@@ -21,6 +21,12 @@ impl Faults {
         }
     }
 
+    pub(crate) fn extend(&mut self, others: Self) {
+        if let Some(errors) = others.0 {
+            self.add(errors);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

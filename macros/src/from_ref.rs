@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Field, Fields};
+use syn::{Data, DeriveInput, Field, Fields, Meta};
 
 use crate::faults::Faults;
 
@@ -43,12 +43,18 @@ fn fields<'a>(input: &'a DeriveInput, faults: &mut Faults) -> Vec<&'a Field> {
 fn is_skipped(field: &Field, faults: &mut Faults) -> bool {
     let mut skipped = false;
     for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("from_ref")) {
+        const OPTIONS: &str = "the only option is #[from_ref(skip)]";
+        if !matches!(attribute.meta, Meta::List(_)) {
+            faults.at(attribute, OPTIONS);
+            skipped = true;
+            continue;
+        }
         let read = attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("skip") && meta.input.is_empty() {
                 skipped = true;
                 return Ok(());
             }
-            Err(syn::Error::new_spanned(meta.path, "the only option is #[from_ref(skip)]"))
+            Err(syn::Error::new_spanned(meta.path, OPTIONS))
         });
         if let Err(error) = read {
             faults.add(error);

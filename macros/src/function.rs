@@ -118,6 +118,11 @@ fn check_signature(function: &ItemFn, faults: &mut Faults) {
     if let Some(abi) = &signature.abi {
         faults.at(abi, "a job is a Rust function: remove the ABI");
     }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && types::mentions_impl(ty)
+    {
+        faults.at(ty, "name the type that the job returns, instead of `impl …`");
+    }
     if let Some(variadic) = &signature.variadic {
         faults.at(variadic, "a job cannot be variadic");
     }
@@ -158,6 +163,9 @@ fn check_payload(options: &Options, parameters: &Parameters<'_>, faults: &mut Fa
 }
 
 /// The struct beside the function, and its registration.
+///
+/// The impl of `JobFunction` is the one place that asks the types for their traits. It is that of
+/// a type of its own, which nobody sees, so that a public job may have a private payload.
 fn beside(
     function: &ItemFn,
     name: &str,
@@ -166,20 +174,29 @@ fn beside(
 ) -> TokenStream {
     let (vis, ident) = (&function.vis, &function.sig.ident);
     let cfgs: Vec<_> = cfgs(&function.attrs).collect();
-    let contexts: Vec<_> = parameters.contexts().collect();
     let unit = Type::Verbatim(quote!(()));
     let payload = parameters.payload().unwrap_or(&unit);
-    let handler = handler(function, payload, parameters);
-    let checks = checks(function, parameters);
+    let output = match &function.sig.output {
+        ReturnType::Default => &unit,
+        ReturnType::Type(_, ty) => &**ty,
+    };
+    let types = quote!(__ShiftworkFunction);
+    let this = quote!(<#types as ::shiftwork::__private::JobFunction>);
+    let handler = handler(function, parameters);
+    let needs = parameters
+        .contexts()
+        .map(|ty| quote_spanned!(ty.span()=> <#ty as ::shiftwork::FromContext>::needs(_needs);));
     let place = quote_spanned!(ident.span()=> ::core::file!(), ::core::line!());
     let calls = options.calls();
-    let redact = options.redact.iter().map(|path| {
+    let redact = parameters.payload().and(options.redact.as_ref()).map(|path| {
         quote!(.redact(|payload| ::shiftwork::__private::redacted::<#payload>(payload, #path)))
     });
     let (parameter, argument) = match parameters.payload() {
-        Some(payload) => (quote!(payload: #payload), quote!(&payload)),
-        None => (quote!(), quote!(&())),
+        Some(payload) => (quote!(payload: #payload), quote!(payload)),
+        None => (quote!(), quote!(())),
     };
+    // An error about the call of `job` shows the function, where its parameters are.
+    let job = Ident::new("job", Span::call_site().located_at(ident.span()));
     let about = format!("The job `{name}`, run by the function of this name.");
     quote! {
         #(#cfgs)*
@@ -188,31 +205,33 @@ fn beside(
         #vis struct #ident {}
 
         #(#cfgs)*
-        #[allow(dead_code, deprecated, private_interfaces, unreachable_pub)]
-        impl #ident {
-            /// The name that is stored with each job and says which handler runs it.
-            #vis const NAME: &'static str = #name;
-
-            /// A job to be enqueued.
-            #vis fn job(#parameter) -> ::shiftwork::NewJob {
-                ::shiftwork::NewJob::new(Self::NAME, #argument)
-            }
-
-            /// The handler with its name and how it wants to be run.
-            #vis fn definition() -> ::shiftwork::JobDefinition {
-                #checks
-                ::shiftwork::JobDefinition::with_payload::<#payload, (#(#contexts,)*)>(
-                    Self::NAME,
-                    #handler,
-                    #place,
-                )
-                #calls
-                #(#redact)*
-            }
-        }
-
-        #(#cfgs)*
         const _: () = {
+            struct #types;
+
+            impl ::shiftwork::__private::JobFunction for #types {
+                const NAME: &'static str = #name;
+                type Payload = #payload;
+                type Output = #output;
+            }
+
+            #[allow(dead_code, deprecated, private_interfaces, unreachable_pub)]
+            impl #ident {
+                /// The name that is stored with each job and says which handler runs it.
+                #vis const NAME: &'static str = #name;
+
+                /// A job to be enqueued.
+                #vis fn #job(#parameter) -> ::shiftwork::NewJob {
+                    #this::job(#argument)
+                }
+
+                /// The handler with its name and how it wants to be run.
+                #vis fn definition() -> ::shiftwork::JobDefinition {
+                    #this::definition(#handler, |_needs| { #(#needs)* }, #place)
+                        #calls
+                        #redact
+                }
+            }
+
             ::shiftwork::__private::inventory::submit! {
                 ::shiftwork::__private::Registration(#ident::definition)
             }
@@ -221,7 +240,7 @@ fn beside(
 }
 
 /// The `Handler` that takes the arguments from the context and calls the function.
-fn handler(function: &ItemFn, payload: &Type, parameters: &Parameters<'_>) -> TokenStream {
+fn handler(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let ident = &function.sig.ident;
     let context = Ident::new("_context", Span::mixed_site());
     let given = Ident::new("_payload", Span::mixed_site());
@@ -232,39 +251,26 @@ fn handler(function: &ItemFn, payload: &Type, parameters: &Parameters<'_>) -> To
             Parameter::Context(ty) => {
                 let argument = format_ident!("_argument_{index}", span = Span::mixed_site());
                 lets.push(quote_spanned! {ty.span()=>
-                    let #argument =
-                        <#ty as ::shiftwork::__private::FromContext>::from_context(#context)?;
+                    let #argument = <#ty as ::shiftwork::FromContext>::from_context(#context)?;
                 });
                 arguments.push(argument);
             }
         }
     }
-    let kind = match function.sig.asyncness {
-        Some(_) => quote_spanned!(ident.span()=> asynchronous),
-        None => quote_spanned!(ident.span()=> blocking),
+    let kind = Ident::new(
+        if function.sig.asyncness.is_some() { "asynchronous" } else { "blocking" },
+        ident.span(),
+    );
+    // A future that is not `Send` is an error at the function's name.
+    let make = quote_spanned! {ident.span()=>
+        <__ShiftworkFunction as ::shiftwork::__private::JobFunction>::#kind
     };
     quote! {
-        ::shiftwork::__private::Handler::#kind(
-            |#given: #payload, #context: &::shiftwork::JobContext| {
-                #(#lets)*
-                ::core::result::Result::Ok(#ident(#(#arguments),*))
-            },
-        )
+        #make(|#given, #context| {
+            #(#lets)*
+            ::core::result::Result::Ok(#ident(#(#arguments),*))
+        })
     }
-}
-
-/// Asks each type for its traits at the user's own token, so that the error stands there.
-fn checks(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
-    let payload = parameters
-        .payload()
-        .map(|ty| quote_spanned!(ty.span()=> ::shiftwork::__private::assert_payload::<#ty>();));
-    let output = match &function.sig.output {
-        ReturnType::Type(_, ty) if !types::mentions_impl(ty) => {
-            Some(quote_spanned!(ty.span()=> ::shiftwork::__private::assert_output::<#ty>();))
-        }
-        _ => None,
-    };
-    quote!(#payload #output)
 }
 
 /// What decides whether the item is there decides it for all that stands beside it.

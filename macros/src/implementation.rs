@@ -6,11 +6,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::punctuated::Punctuated;
-use syn::{
-    FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, PatType, ReturnType, Token, Type,
-    parse_quote,
-};
+use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, PatType, ReturnType, Type, parse_quote};
 
 use crate::faults::Faults;
 use crate::function::{MOST_CONTEXTS, cfgs};
@@ -119,94 +115,115 @@ fn add_name(
 
 /// `Args` and `Output`, by the signature of `run`. Whoever writes `Args` writes all of `run`.
 fn add_types(implementation: &mut ItemImpl, type_name: &Ident, faults: &mut Faults) {
-    let has_type = |implementation: &ItemImpl, name: &str| {
-        implementation
-            .items
-            .iter()
-            .any(|item| matches!(item, ImplItem::Type(ty) if ty.ident == name))
-    };
-    let (has_args, has_output) =
-        (has_type(implementation, "Args"), has_type(implementation, "Output"));
-    let run = implementation.items.iter_mut().find_map(|item| match item {
+    let items = &mut implementation.items;
+    let has_args = items.iter().any(|item| is_type(item, "Args"));
+    let has_output = items.iter().any(|item| is_type(item, "Output"));
+    let mut refused = Faults::default();
+    let mut added: Vec<ImplItem> = Vec::new();
+    match items.iter_mut().find_map(run) {
+        Some(run) => {
+            if !has_output {
+                let output = output(run, &mut refused);
+                added.push(parse_quote!(type Output = #output;));
+            }
+            if !has_args {
+                let args = take_args(run, &mut refused);
+                added.push(parse_quote!(type Args = #args;));
+            }
+        }
+        None => refused.at(
+            type_name,
+            "the impl has no `run`; write `async fn run(self, …) -> …`, where … is any number of \
+             `State<…>` and `JobContext`",
+        ),
+    }
+    if refused.is_empty() {
+        items.extend(added);
+        return;
+    }
+    // Something that compiles, so that these faults are all that is reported.
+    faults.extend(refused);
+    items.retain_mut(|item| {
+        !is_type(item, "Args") && !is_type(item, "Output") && run(item).is_none()
+    });
+    items.push(parse_quote!(
+        type Args = ();
+    ));
+    items.push(parse_quote!(
+        type Output = ();
+    ));
+    items.push(parse_quote!(
+        async fn run(self, (): ()) {}
+    ));
+}
+
+fn is_type(item: &ImplItem, name: &str) -> bool {
+    matches!(item, ImplItem::Type(ty) if ty.ident == name)
+}
+
+fn run(item: &mut ImplItem) -> Option<&mut ImplItemFn> {
+    match item {
         ImplItem::Fn(function) if function.sig.ident == "run" => Some(function),
         _ => None,
-    });
-    let Some(run) = run else {
-        if !(has_args && has_output) {
-            faults.at(
-                type_name,
-                "the impl has no `run`; write `async fn run(self, …) -> …`, where … is any number \
-                 of `State<…>` and `JobContext`",
-            );
-        }
-        return;
-    };
-    let mut added: Vec<ImplItem> = Vec::new();
-    if !has_output {
-        match output(run) {
-            Ok(output) => added.push(parse_quote!(type Output = #output;)),
-            Err(error) => faults.add(error),
-        }
     }
-    if !has_args {
-        let args = take_args(run, faults);
-        added.push(parse_quote!(type Args = #args;));
-    }
-    implementation.items.extend(added);
 }
 
 /// What `run` returns. Only of an async function is it written there.
-fn output(run: &ImplItemFn) -> syn::Result<Type> {
+fn output(run: &ImplItemFn, faults: &mut Faults) -> Type {
     if run.sig.asyncness.is_none() {
-        return Err(syn::Error::new_spanned(
-            run.sig.fn_token,
-            "write `async fn run`, or say its output with `type Output = …;`",
-        ));
+        faults.at(run.sig.fn_token, "write `async fn run`, or say its output: `type Output = …;`");
     }
-    Ok(match &run.sig.output {
+    match &run.sig.output {
         ReturnType::Default => parse_quote!(()),
-        ReturnType::Type(_, ty) => (**ty).clone(),
-    })
+        ReturnType::Type(_, ty) => {
+            if types::mentions_impl(ty) {
+                faults.at(ty, "name the type that the job returns, instead of `impl …`");
+            }
+            (**ty).clone()
+        }
+    }
 }
 
-/// Makes one argument, a tuple, of all those of `run`, and answers its type.
+/// Makes one argument of all those of `run`, and answers its type: a tuple, unless it is one.
 fn take_args(run: &mut ImplItemFn, faults: &mut Faults) -> Type {
     let signature = &mut run.sig;
     if !signature.generics.params.is_empty() {
-        faults.at(&signature.generics, "`run` cannot be generic");
+        faults.at(&signature.generics, "`run` cannot be generic; name the types");
     }
     let mut inputs = std::mem::take(&mut signature.inputs).into_iter().peekable();
-    let by_value = |input: &FnArg| matches!(input, FnArg::Receiver(receiver) if receiver.reference.is_none() && receiver.colon_token.is_none());
     match inputs.next_if(|input| matches!(input, FnArg::Receiver(_))) {
-        Some(receiver) => {
-            if !by_value(&receiver) {
+        Some(FnArg::Receiver(receiver)) => {
+            if receiver.reference.is_some() || receiver.colon_token.is_some() {
                 faults.at(&receiver, "`run` uses the payload up: take `self`");
             }
-            signature.inputs.push(receiver);
+            signature.inputs.push(FnArg::Receiver(receiver));
         }
-        None => faults.at(&signature.ident, "`run` takes the payload first, as `self`"),
+        _ => faults.at(&signature.ident, "`run` takes the payload first, as `self`"),
     }
-    let mut patterns = Punctuated::<Pat, Token![,]>::new();
-    let mut args = Punctuated::<Type, Token![,]>::new();
-    let mut attrs = Vec::new();
-    for input in inputs {
-        // Behind a receiver, all are typed.
-        let FnArg::Typed(PatType { attrs: own, pat, ty, .. }) = input else { continue };
-        types::check(&ty, faults);
-        if args.len() == MOST_CONTEXTS {
-            faults.at(&ty, types::too_many_contexts());
+    let mut contexts: Vec<PatType> = inputs
+        .filter_map(|input| match input {
+            FnArg::Typed(typed) => Some(typed),
+            FnArg::Receiver(_) => None,
+        })
+        .collect();
+    contexts.iter().for_each(|context| types::check(&context.ty, faults));
+    if let Some(one_more) = contexts.get(MOST_CONTEXTS) {
+        faults.at(&one_more.ty, types::too_many_contexts());
+    }
+    let args = match contexts.len() {
+        1 => contexts.remove(0),
+        _ => {
+            let attrs = contexts.iter().flat_map(|context| &context.attrs);
+            let patterns = contexts.iter().map(|context| &context.pat);
+            let types = contexts.iter().map(|context| &context.ty);
+            // A type that cannot be an argument is an error at the name of `run`.
+            let types = quote_spanned!(signature.ident.span()=> (#(#types),*));
+            parse_quote!(#(#attrs)* (#(#patterns),*): #types)
         }
-        attrs.extend(own);
-        patterns.push(*pat);
-        args.push(*ty);
-    }
-    // A tuple of one is written with a comma.
-    if !args.is_empty() {
-        patterns.push_punct(Token![,](proc_macro2::Span::call_site()));
-        args.push_punct(Token![,](proc_macro2::Span::call_site()));
-    }
-    signature.inputs.push(parse_quote!(#(#attrs)* (#patterns): (#args)));
-    parse_quote!((#args))
+    };
+    let ty = (*args.ty).clone();
+    signature.inputs.push(FnArg::Typed(args));
+    ty
 }
 
 fn add_configure(implementation: &mut ItemImpl, options: &Options, faults: &mut Faults) {
@@ -216,7 +233,7 @@ fn add_configure(implementation: &mut ItemImpl, options: &Options, faults: &mut 
         .iter()
         .any(|item| matches!(item, ImplItem::Fn(function) if function.sig.ident == "configure"));
     if written {
-        for key in options.settings() {
+        for key in options.called() {
             faults.at(key, "the impl has its own `fn configure`; say it there");
         }
     } else if !calls.is_empty() {

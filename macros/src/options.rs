@@ -100,9 +100,9 @@ impl Options {
         self.written.get(&Key::Cron).or_else(|| self.written.get(&Key::Every))
     }
 
-    /// The keys that say how the job runs: all but its name.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = &Ident> {
-        self.written.iter().filter(|(key, _)| **key != Key::Name).map(|(_, ident)| ident)
+    /// The keys that became calls.
+    pub(crate) fn called(&self) -> impl Iterator<Item = &Ident> {
+        self.calls.keys().filter_map(|key| self.written.get(key))
     }
 
     /// The key `redact` as it was written.
