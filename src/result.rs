@@ -186,7 +186,7 @@ impl JobError {
     /// An error that another attempt may not meet.
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = error.into();
-        let permanent = links(&*source).any(|link| link.is::<Permanent>());
+        let permanent = links(&*source).any(<dyn StdError>::is::<Marked>);
         Self { kind: if permanent { Kind::Permanent } else { Kind::Passing }, source }
     }
 
@@ -212,7 +212,9 @@ impl JobError {
 
     pub(crate) fn failure(&self) -> Failure {
         let kind = if self.is_permanent() { FailureKind::Permanent } else { FailureKind::Error };
-        Failure::new(kind, links(&*self.source).map(ToString::to_string))
+        // The link before the mark has told of the same error already.
+        let links = links(&*self.source).filter(|link| !link.is::<Marked>());
+        Failure::new(kind, links.map(ToString::to_string))
     }
 }
 
@@ -242,12 +244,17 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for JobError {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Permanent(Box<dyn StdError + Send + Sync>);
+pub struct Permanent(Marked);
+
+/// What a [`Permanent`] marks. Some error types wrap the outermost error of a chain in a type of
+/// their own, which hides it; its source they all give as it is, so the mark stands there.
+#[derive(Debug)]
+struct Marked(Box<dyn StdError + Send + Sync>);
 
 impl Permanent {
     /// `error`, marked.
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self(error.into())
+        Self(Marked(error.into()))
     }
 }
 
@@ -257,8 +264,19 @@ impl fmt::Display for Permanent {
     }
 }
 
-/// Stands for the marked error, so that a chain does not tell it twice.
 impl StdError for Permanent {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for Marked {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }
@@ -291,6 +309,7 @@ mod tests {
     fn a_permanent_error_is_known_wherever_it_is_in_the_chain() {
         assert!(!JobError::new(invalid()).is_permanent());
         assert!(JobError::new(Permanent::new(invalid())).is_permanent());
+        assert!(JobError::new(anyhow::Error::new(Permanent::new(invalid()))).is_permanent());
         let deep =
             anyhow::Error::new(Permanent::new(invalid())).context("reading").context("import");
         assert!(JobError::new(deep).is_permanent());

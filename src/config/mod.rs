@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    AppName, Namespace, Provider, QueueName, Retention, ScheduleId, StoreSettings,
+    AppName, Namespace, Provider, QueueName, Retention, ScheduleId, StoreSettings, Timing,
 };
 
 use self::parse::Parsed;
@@ -29,6 +29,7 @@ use self::source::Variables;
 use self::variables::in_capitals;
 use crate::error::Problems;
 use crate::registry::Registry;
+use crate::schedule::Occurrences;
 use crate::{Backoff, provider};
 
 /// What was read.
@@ -45,7 +46,8 @@ pub(crate) struct Loaded {
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// As long as a year is where lengths of time are written.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// Reads and checks everything; what is wrong is added to `problems`. `None` where too much is.
 pub(crate) fn load(
@@ -195,7 +197,7 @@ impl Reader<'_> {
         for name in registry.names() {
             let prefix = format!("JOBS_{}", in_capitals(name));
             let own = ScheduleOverride {
-                pattern: self.set.get(&format!("{prefix}_SCHEDULE")).map(Into::into),
+                pattern: self.value(&format!("{prefix}_SCHEDULE"), pattern),
                 enabled: self.value(&format!("{prefix}_ENABLED"), parse::boolean),
             };
             if let Ok(id) = ScheduleId::new(name)
@@ -318,6 +320,11 @@ fn warn_of_unused_redis(provider: &Provider, set: &Variables, warnings: &mut Vec
              when it ends; set JOBS_PROVIDER=redis if they should not be"
         ));
     }
+}
+
+fn pattern(text: &str) -> Parsed<String> {
+    let timing = Timing::Cron { pattern: text.into(), timezone: "UTC".into() };
+    Occurrences::parse(&timing).map(|_| text.into())
 }
 
 fn role(text: &str) -> Parsed<Role> {

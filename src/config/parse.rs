@@ -40,10 +40,12 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Pars
 
 /// As [`duration`], but a bare number is milliseconds.
 pub(crate) fn duration_or_ms(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Parsed<Duration> {
-    move |text| match text.parse::<u64>() {
-        Ok(ms) => duration(range.clone())(&format!("{ms}ms"))
-            .map_err(|allowed| format!("{allowed}; a bare number is milliseconds")),
-        Err(_) => duration(range.clone())(text),
+    move |text| {
+        let parsed = match text.parse::<u64>() {
+            Ok(ms) => duration(range.clone())(&format!("{ms}ms")),
+            Err(_) => duration(range.clone())(text),
+        };
+        parsed.map_err(|allowed| format!("{allowed}; a bare number is milliseconds"))
     }
 }
 

@@ -69,7 +69,7 @@ impl Attempt {
             };
         let timed_out = tokio::select! {
             biased;
-            end = &mut running => return self.interrupted_or(end),
+            end = &mut running => return self.as_told(end),
             () = self.ctx.cancelled() => false,
             () = sleep(self.timeout) => true,
         };
@@ -93,7 +93,17 @@ impl Attempt {
         }
     }
 
-    /// A handler that leaves its work because of a shutdown spends no attempt.
+    /// What a handler comes to, seen in the light of what it was told. One that leaves its work
+    /// because it should, or because of a shutdown, spends no attempt.
+    fn as_told(&self, end: End) -> End {
+        match (end, self.ctx.stopped()) {
+            // Done is done.
+            (end @ End::Returned(Ok(JobResult { success: true, .. })), _) => end,
+            (_, Some(stop)) => End::Stopped(stop),
+            (end, None) => self.interrupted_or(end),
+        }
+    }
+
     fn interrupted_or(&self, end: End) -> End {
         match end {
             End::Returned(Err(error)) if error.is_interrupted() && self.ctx.is_shutting_down() => {

@@ -9,7 +9,7 @@
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ const BATCH: usize = 100;
 /// Runs until the engine drains.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let adapter = &engine.shared.adapter;
-    let mut unreadable = HashSet::new();
+    let mut read = HashMap::new();
     let mut failures = 0;
     while !engine.draining.is_cancelled() {
-        match tick(&engine, &mut unreadable).await {
+        match tick(&engine, &mut read).await {
             Ok(Tick::Fired) => {
                 failures = 0;
                 tokio::task::yield_now().await;
@@ -82,7 +82,7 @@ enum Tick {
 
 async fn tick(
     engine: &Engine,
-    unreadable: &mut HashSet<(ScheduleId, u64)>,
+    read: &mut Read,
 ) -> shiftwork_adapter::Result<Tick> {
     let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
     engine.store.answered();
@@ -90,16 +90,15 @@ async fn tick(
     let mut next: Option<Timestamp> = None;
     for record in &records {
         let Some(at) = record.next.filter(|_| record.schedule.enabled) else { continue };
-        match Occurrences::parse(&record.schedule.timing) {
-            Ok(occurrences) if at <= now => due.push(plan(record, at, now, &occurrences)),
-            Ok(_) => next = Some(next.map_or(at, |next| next.min(at))),
-            Err(fault) => {
-                if unreadable.insert((record.schedule.id.clone(), record.revision)) {
-                    error!(schedule = %record.schedule.id, %fault,
-                        "a stored schedule cannot be read by this program and is not fired by it");
-                }
-            }
+        let Some(occurrences) = occurrences(record, read) else { continue };
+        if at <= now {
+            due.push(plan(record, at, now, occurrences));
+        } else {
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
+    }
+    if read.len() > 2 * records.len() + 16 {
+        read.retain(|id, _| records.iter().any(|record| record.schedule.id == *id));
     }
     if due.is_empty() {
         return Ok(Tick::Idle { next: next.map(|next| next.since(now)), ticket });
@@ -117,6 +116,22 @@ async fn tick(
     }
     // The store's clock went backward between two answers.
     Ok(Tick::Idle { next: Some(Duration::from_millis(1)), ticket })
+}
+
+/// The definitions that were read, by id, each with the revision it was read of; `None` where it
+/// could not be.
+type Read = HashMap<ScheduleId, (u64, Option<Occurrences>)>;
+
+fn occurrences<'a>(record: &ScheduleRecord, read: &'a mut Read) -> Option<&'a Occurrences> {
+    let id = &record.schedule.id;
+    if read.get(id).is_none_or(|(revision, _)| *revision != record.revision) {
+        let parsed = Occurrences::parse(&record.schedule.timing).inspect_err(|fault| {
+            error!(schedule = %id, %fault,
+                "a stored schedule cannot be read by this program and is not fired by it");
+        });
+        read.insert(id.clone(), (record.revision, parsed.ok()));
+    }
+    read.get(id)?.1.as_ref()
 }
 
 /// What to fire, of a schedule whose next occurrence `at` is due at `now`.

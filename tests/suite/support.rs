@@ -2,6 +2,7 @@
 //! that only passes when everybody waits, and signals to wait for.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub struct World {
     pub clock: Arc<TestClock>,
     pub store: Arc<dyn JobAdapter>,
     settings: StoreSettings,
+    processes: AtomicU64,
 }
 
 impl World {
@@ -36,7 +38,7 @@ impl World {
         settings.keep_completed.count = 1_000_000;
         change(&mut settings);
         let store = memory(settings, clock.clone()).await.expect("a memory store");
-        Self { clock, store, settings }
+        Self { clock, store, settings, processes: AtomicU64::new(0) }
     }
 
     /// A process on this store, that knows only what is registered with it.
@@ -60,7 +62,7 @@ impl World {
             .without_linked_jobs()
             .adapter(store)
             .clock(self.clock.clone())
-            .seed(1)
+            .seed(self.processes.fetch_add(1, Ordering::SeqCst))
     }
 
     /// A process that runs these jobs.

@@ -1,7 +1,7 @@
 //! What a job leaves in the trace, and what travels with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Instrument, Subscriber};
@@ -40,12 +40,26 @@ impl Visit for Fields {
     }
 }
 
-fn record() -> (Events, tracing::subscriber::DefaultGuard) {
-    let events = Events::default();
-    let subscriber = tracing_subscriber::registry()
-        .with(shiftwork::telemetry::causes())
-        .with(events.clone());
-    (events, tracing::subscriber::set_default(subscriber))
+/// One subscriber for the whole binary: with one for each thread, a callsite that another test
+/// meets first may be taken for one that nobody listens to.
+fn record() -> &'static Events {
+    static EVENTS: LazyLock<Events> = LazyLock::new(|| {
+        let events = Events::default();
+        let subscriber = tracing_subscriber::registry()
+            .with(shiftwork::telemetry::causes())
+            .with(events.clone());
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else sets one");
+        events
+    });
+    &EVENTS
+}
+
+impl Events {
+    fn of(&self, job: shiftwork::JobId) -> Vec<BTreeMap<String, String>> {
+        let id = job.to_string();
+        let events = self.0.lock().unwrap();
+        events.iter().filter(|event| event["job.id"] == id).cloned().collect()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,13 +70,13 @@ async fn each_settled_attempt_is_one_event_in_the_span_of_its_attempt() {
         tokio::time::sleep(seconds(3)).await;
         Err(anyhow::anyhow!("connection refused").context("fetching the list").into())
     }
-    let (events, _guard) = record();
+    let events = record();
     let world = World::new().await;
     let jobs = world.worker([], [import::definition()]).await;
     let job = import::job("hunter2".into()).tenant("acme").actor("ada").correlation_id("req-1");
     let run = jobs.enqueue(job).await.unwrap();
     finished(&jobs, run.id()).await;
-    let events = events.0.lock().unwrap();
+    let events = events.of(run.id());
     let [first, second] = &events[..] else { panic!("there are {}", events.len()) };
     let id = run.id().to_string();
     for (field, value) in [
@@ -95,12 +109,12 @@ async fn a_payload_is_logged_only_as_the_jobs_own_redaction_renders_it() {
     async fn login(who: (String, String)) {
         let _ = who;
     }
-    let (events, _guard) = record();
+    let events = record();
     let world = World::new().await;
     let jobs = world.worker([], [login::definition()]).await;
     let run = jobs.enqueue(login::job(("ada".into(), "hunter2".into()))).await.unwrap();
     finished(&jobs, run.id()).await;
-    let events = events.0.lock().unwrap();
+    let events = events.of(run.id());
     assert_eq!(events[0]["payload"], "user ada");
     assert!(!format!("{events:?}").contains("hunter2"));
 }
@@ -111,7 +125,7 @@ async fn correlation_id_and_traceparent_travel_from_the_enqueuers_span() {
     async fn child(notes: State<Notes>, ctx: JobContext) {
         notes.add(format!("{} {:?}", ctx.correlation_id(), ctx.traceparent()));
     }
-    let (_events, _guard) = record();
+    record();
     let world = World::new().await;
     let notes = Notes::new(&world);
     let process = world.process([]).state(notes.clone()).register(child::definition());
