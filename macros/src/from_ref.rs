@@ -8,6 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Field, Fields, Meta};
 
 use crate::faults::Faults;
+use crate::function::at;
 
 /// An impl for each field, and its registration, or the errors.
 pub(crate) fn expand(input: DeriveInput) -> TokenStream {
@@ -87,7 +88,7 @@ fn check_types(fields: &[&Field], faults: &mut Faults) {
 
 fn part(input: &DeriveInput, field: &Field) -> TokenStream {
     let (whole, name, ty) = (&input.ident, &field.ident, &field.ty);
-    let clone = quote_spanned! {ty.span()=>
+    let clone = quote_spanned! {at(ty.span())=>
         <#ty as ::core::clone::Clone>::clone(&whole.#name)
     };
     quote! {

@@ -196,7 +196,7 @@ fn beside(
         None => (quote!(), quote!(())),
     };
     // An error about the call of `job` shows the function, where its parameters are.
-    let job = Ident::new("job", Span::call_site().located_at(ident.span()));
+    let job = Ident::new("job", at(ident.span()));
     let about = format!("The job `{name}`, run by the function of this name.");
     quote! {
         #(#cfgs)*
@@ -250,23 +250,18 @@ fn handler(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
             Parameter::Payload(_) => arguments.push(given.clone()),
             Parameter::Context(ty) => {
                 let argument = format_ident!("_argument_{index}", span = Span::mixed_site());
-                lets.push(quote_spanned! {ty.span()=>
+                lets.push(quote_spanned! {at(ty.span())=>
                     let #argument = <#ty as ::shiftwork::FromContext>::from_context(#context)?;
                 });
                 arguments.push(argument);
             }
         }
     }
-    let kind = Ident::new(
-        if function.sig.asyncness.is_some() { "asynchronous" } else { "blocking" },
-        ident.span(),
-    );
+    let kind = if function.sig.asyncness.is_some() { "asynchronous" } else { "blocking" };
+    let kind = Ident::new(kind, at(ident.span()));
     // A future that is not `Send` is an error at the function's name.
-    let make = quote_spanned! {ident.span()=>
-        <__ShiftworkFunction as ::shiftwork::__private::JobFunction>::#kind
-    };
-    quote! {
-        #make(|#given, #context| {
+    quote_spanned! {at(ident.span())=>
+        <__ShiftworkFunction as ::shiftwork::__private::JobFunction>::#kind(|#given, #context| {
             #(#lets)*
             ::core::result::Result::Ok(#ident(#(#arguments),*))
         })
@@ -276,4 +271,10 @@ fn handler(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
 /// What decides whether the item is there decides it for all that stands beside it.
 pub(crate) fn cfgs(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"))
+}
+
+/// The place of the user's token, for code that the user did not write: an error stands there, and
+/// the user's lints leave it alone.
+pub(crate) fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
 }

@@ -9,7 +9,7 @@ use syn::ext::IdentExt;
 use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, PatType, ReturnType, Type, parse_quote};
 
 use crate::faults::Faults;
-use crate::function::{MOST_CONTEXTS, cfgs};
+use crate::function::{MOST_CONTEXTS, at, cfgs};
 use crate::options::{Options, invalid_name};
 use crate::types::{self, last_segment};
 
@@ -217,7 +217,7 @@ fn take_args(run: &mut ImplItemFn, faults: &mut Faults) -> Type {
             let patterns = contexts.iter().map(|context| &context.pat);
             let types = contexts.iter().map(|context| &context.ty);
             // A type that cannot be an argument is an error at the name of `run`.
-            let types = quote_spanned!(signature.ident.span()=> (#(#types),*));
+            let types = quote_spanned!(at(signature.ident.span())=> (#(#types),*));
             parse_quote!(#(#attrs)* (#(#patterns),*): #types)
         }
     };

@@ -25,4 +25,14 @@ impl Job for Counts {
     }
 }
 
+#[derive(Serialize, Deserialize)]
+struct WantsSeveral;
+
+#[job]
+impl Job for WantsSeveral {
+    async fn run(self, ctx: shiftwork::JobContext, state: State<NotClone>) {
+        let _ = (ctx, state);
+    }
+}
+
 fn main() {}

@@ -11,11 +11,6 @@ async fn takes_another(text: String) {
     let _ = text;
 }
 
-#[job(redact = of_nothing)]
-async fn missing(text: String) {
-    let _ = text;
-}
-
 #[job(redact = of_a_number)]
 async fn no_payload() {}
 
