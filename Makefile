@@ -1,0 +1,45 @@
+# Every target says what it is for; `make` alone lists them.
+
+CARGO ?= cargo
+TOOLS := target/tools
+DENY_VERSION := 0.20.2
+DENY := $(TOOLS)/bin/cargo-deny
+
+.DEFAULT_GOAL := help
+.PHONY: help test check fmt clippy docs features deny bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## Run every test of the workspace
+	$(CARGO) test --workspace --all-features --no-fail-fast
+
+check: fmt clippy docs features deny ## Run every check that is no test
+
+fmt: ## Formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## Lints, as errors
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+
+docs: ## Documentation, its faults as errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps
+
+# Each feature alone and none: what is behind one must not be needed by another.
+features: ## Combinations of features
+	$(CARGO) check -p shiftwork --lib --no-default-features
+	$(CARGO) check -p shiftwork --lib --no-default-features --features memory
+	$(CARGO) check -p shiftwork-adapter --lib
+	$(CARGO) check -p shiftwork-adapter --lib --features conformance
+	$(CARGO) check -p shiftwork-jobs --lib
+
+# Without advisories: their database is not on a package registry.
+deny: $(DENY) ## Licences, sources and duplicates of dependencies
+	$(DENY) --all-features check bans licenses sources
+
+$(DENY):
+	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
+
+bench: ## Measure the in-process path: jobs per second, bytes per waiting job
+	$(CARGO) run --release --example bench
+
