@@ -25,6 +25,9 @@ const ID_TIME: Timestamp = Timestamp::from_millis(1_772_330_400_000);
 /// Longer than any case runs.
 const HOUR: Duration = Duration::from_hours(1);
 
+/// More steps than anything takes: whoever is not done then never is.
+pub(super) const ENDLESS: usize = 10_000;
+
 /// A fresh store and all that a case needs. It derefs to a handle of the store.
 pub(super) struct Kit {
     /// Where a case's jobs are, if it needs one queue only.
@@ -130,13 +133,17 @@ impl Kit {
     pub(super) async fn sweep_for(&self, units: u32) -> Swept {
         let end = Instant::now() + self.units(units);
         let mut swept = Swept::default();
+        let mut at_once = 0;
         loop {
             let answer = self.sweep(&self.queue).await.expect("the store sweeps");
             swept.promoted += answer.promoted;
             swept.recovered.extend(answer.recovered);
             if answer.next == Some(Duration::ZERO) {
+                at_once += 1;
+                assert!(at_once < ENDLESS, "there is always more to sweep at once");
                 continue;
             }
+            at_once = 0;
             let left = end.duration_since(Instant::now());
             if left.is_zero() {
                 return swept;
@@ -296,7 +303,7 @@ impl Kit {
 
     pub(super) async fn find_all_in(&self, queue: &QueueName, mut find: Find) -> Vec<JobRecord> {
         let mut all = Vec::new();
-        loop {
+        for _ in 0..ENDLESS {
             let page = self.find(queue, &find).await.expect("the store finds");
             assert!(page.jobs.len() <= find.limit, "a page is no longer than asked for");
             all.extend(page.jobs);
@@ -305,6 +312,7 @@ impl Kit {
                 None => return all,
             }
         }
+        panic!("there is always another page")
     }
 
     /// All that the store knows, for comparing.
@@ -325,6 +333,26 @@ impl Kit {
 pub(super) struct Snapshot {
     queues: Vec<(QueueName, Counts, Vec<JobRecord>)>,
     schedules: Vec<ScheduleRecord>,
+}
+
+/// What a store thinks an incarnation holds, over all pages, and whether it is no more.
+pub(super) async fn held_by(
+    adapter: &dyn JobAdapter,
+    queue: &QueueName,
+    incarnation: Incarnation,
+) -> (Vec<(JobId, u64)>, bool) {
+    let (mut jobs, mut expired, mut after) = (Vec::new(), false, None);
+    for _ in 0..ENDLESS {
+        let page = adapter.held(queue, incarnation, after).await;
+        let page = page.expect("the store tells what is held");
+        jobs.extend(page.jobs);
+        expired |= page.expired;
+        after = page.next;
+        if after.is_none() {
+            return (jobs, expired);
+        }
+    }
+    panic!("there is always another page")
 }
 
 pub(super) fn queue(name: &str) -> QueueName {

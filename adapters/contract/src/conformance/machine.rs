@@ -18,7 +18,7 @@ use proptest_state_machine::ReferenceStateMachine;
 mod steps;
 
 use self::steps::{Definition, Delivery, Fate, Fence, Run, SCHEDULES, Step, Steps, Turn, Wanted};
-use super::kit::name;
+use super::kit::{ENDLESS, held_by, name};
 use super::model::{Model, Span, Verdict};
 use super::run::runtime;
 use super::schedules::id as schedule_id;
@@ -252,16 +252,7 @@ impl Player {
         let workers = self.workers.iter().filter(|worker| worker.number > 0);
         let workers = workers.map(|worker| worker.incarnation);
         for incarnation in workers.chain(self.ghosts.iter().copied()) {
-            let (mut held, mut expired, mut after) = (Vec::new(), false, None);
-            loop {
-                let page = self.kit.held(&self.kit.queue, incarnation, after).await?;
-                held.extend(page.jobs);
-                expired |= page.expired;
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+            let (held, expired) = held_by(&*self.kit.adapter, &self.kit.queue, incarnation).await;
             self.model.holds(incarnation, &held, expired)?;
         }
         Ok(())
@@ -435,8 +426,8 @@ impl Player {
             if next != Some(Duration::ZERO) {
                 break;
             }
-            if answers.len() > 1000 {
-                return Err("a thousand sweeps leave more to do".to_owned().into());
+            if answers.len() == ENDLESS {
+                return Err("there is always more to sweep at once".to_owned().into());
             }
         }
         let when = self.since(from).await?;

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::kit::held_by;
 use crate::{
-    Beat, BeatReply, Claimed, Exchange, ExchangeAnswer, ExchangeReply, HeldPage, Incarnation,
-    JobAdapter, JobId, Outcome, QueueName, Settlement,
+    Beat, BeatReply, Claimed, Exchange, ExchangeAnswer, ExchangeReply, Incarnation, JobAdapter,
+    JobId, Outcome, QueueName, Settlement,
 };
 
 /// One incarnation in one queue.
@@ -151,20 +152,7 @@ impl Worker {
 
     /// What the store thinks it holds, and whether it is no more.
     pub(super) async fn held_by_the_store(&self) -> (Vec<(JobId, u64)>, bool) {
-        let (mut jobs, mut expired, mut after) = (Vec::new(), false, None);
-        loop {
-            let HeldPage { jobs: page, next, expired: gone } = self
-                .adapter
-                .held(&self.queue, self.incarnation, after)
-                .await
-                .expect("the store tells what is held");
-            jobs.extend(page);
-            expired |= gone;
-            match next {
-                Some(next) => after = Some(next),
-                None => return (jobs, expired),
-            }
-        }
+        held_by(&*self.adapter, &self.queue, self.incarnation).await
     }
 
     /// Ids and generations of what it knows to hold, ordered by id.
