@@ -1,1 +1,18 @@
+//! Ready-made jobs for [Shiftwork](shiftwork): each registers itself in every program that links
+//! this crate, and is overridden by its variables as any other job is.
+//!
+//! | job | what it does | when, by default |
+//! |---|---|---|
+//! | [`data-retention`](data_retention) | deletes for good what expired: soft-deleted rows, old backups | 02:00 UTC |
+//!
+//! A program links the crate by naming it in code. One that gives a job what it needs names it
+//! anyway; one that only fires schedules says `use shiftwork_jobs as _;`.
 
+pub mod data_retention;
+
+use std::time::Duration;
+
+/// So many days of 24 hours.
+pub const fn days(count: u64) -> Duration {
+    Duration::from_secs(24 * 60 * 60 * count)
+}
