@@ -41,5 +41,5 @@ $(DENY):
 	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
 
 bench: ## Measure the in-process path: jobs per second, bytes per waiting job
-	$(CARGO) run --release --example bench
+	$(CARGO) bench --bench in_process
 

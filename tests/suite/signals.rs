@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use shiftwork::JobState;
 use shiftwork::prelude::*;
 
 const AS_CHILD: &str = "SHIFTWORK_TEST_CHILD";
@@ -22,7 +23,6 @@ fn child() {
     let Ok(grace) = std::env::var(AS_CHILD) else { return };
     #[job]
     async fn heeds_nothing() {
-        println!("began");
         std::future::pending::<()>().await;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -32,8 +32,12 @@ fn child() {
             .register(heeds_nothing::definition())
             .start()
             .await?;
-        jobs.enqueue(heeds_nothing::job()).await?;
-        jobs.run_until_shutdown().await
+        let run = jobs.enqueue(heeds_nothing::job()).await?;
+        while run.result(seconds(0)).await? != RunStatus::Pending(JobState::Active) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Polled in this order: when it is told, signals are listened for.
+        tokio::join!(jobs.run_until_shutdown(), async { println!("listening") }).0
     });
     println!("ended: {ended:?}");
 }
@@ -46,7 +50,7 @@ fn spawn(grace: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("began")));
+    assert!(lines.any(|line| line.unwrap().contains("listening")));
     (child, lines)
 }
 
@@ -69,7 +73,7 @@ fn a_second_signal_ends_the_process_at_once() {
     send("TERM", child.id());
     let asked = Instant::now();
     let status = loop {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }

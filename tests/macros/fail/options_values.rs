@@ -29,7 +29,7 @@ async fn every_other_one(payload: Option<u8>) {
     let _ = payload;
 }
 
-#[job(attempts = "three", timeout = "5 minutes", backoff = "exponential(soon)")]
+#[job(attempts = "three", timeout = "five minutes", backoff = "exponential(soon)")]
 async fn more() {}
 
 fn main() {}
