@@ -1,4 +1,73 @@
-//! Background jobs: written once, run in process while you develop, on Redis in production.
+//! Background jobs: written once, kept and run where the environment says.
+//!
+//! A job is a function with [`#[job]`](macro@job). It registers itself when the program is linked,
+//! and waits in a queue until a worker runs it: with retries, timeouts, priorities, delays, cron
+//! schedules, results, dead letters, and a shutdown that hands back what it could not finish.
+//! `JOBS_PROVIDER` says where jobs are kept. There is one adapter so far, `memory`, which keeps
+//! them in the process; one for Redis is planned.
+//!
+//! ```no_run
+//! use shiftwork::prelude::*;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct WelcomeEmail {
+//!     user_id: u64,
+//! }
+//!
+//! #[job(queue = "notifications", attempts = 5)]
+//! async fn welcome_email(email: WelcomeEmail, ctx: JobContext) -> Result<(), JobError> {
+//!     println!("attempt {} for user {}", ctx.attempt(), email.user_id);
+//!     Ok(())
+//! }
+//!
+//! #[job(cron = "0 3 * * *")]
+//! async fn nightly_report() -> Result<String, JobError> {
+//!     Ok("all is well".into())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> shiftwork::Result<()> {
+//!     let jobs = Jobs::from_env().start().await?;
+//!     jobs.enqueue(welcome_email::job(WelcomeEmail { user_id: 7 }).delay(minutes(5))).await?;
+//!     let run = jobs.trigger("nightly_report").await?; // Now, and not only at three.
+//!     println!("{:?}", run.result(minutes(1)).await?);
+//!     jobs.run_until_shutdown().await
+//! }
+//! ```
+//!
+//! # Where to begin
+//! - To write a job: [`#[job]`](macro@job), or the trait [`Job`]. A handler takes its payload,
+//!   [`State`]s and a [`JobContext`], and returns what [`IntoJobResult`] allows.
+//! - To start: [`Jobs::from_env`] gives a [`JobsBuilder`], which takes the states and
+//!   [starts](JobsBuilder::start).
+//! - To enqueue: [`Jobs::enqueue`] with a [`NewJob`], which says when, where and how urgent. It
+//!   answers a [`Run`], which [waits for the result](Run::result): a [`JobResult`].
+//! - To schedule: `cron` or `every` beside the handler, or [`Jobs::schedule`] with a
+//!   [`NewSchedule`].
+//! - To fail: any error by `?` is tried again; one marked [`Permanent`] is not.
+//! - To look and operate: [`Jobs::find`], [`Jobs::counts`], [`Jobs::replay`],
+//!   [`Jobs::cancel_job`], [`Jobs::pause`], [`Jobs::health`].
+//! - To trace: [`telemetry`].
+//! - To write an adapter: [`adapter`], the contract with the stores.
+//!
+//! The README has all variables of the environment. Delivery is at least once, so handlers must
+//! be idempotent; the directory `docs` shows how, and states what is promised.
+//!
+//! # A crate that no code names is not linked
+//! Jobs and adapters register themselves through `inventory`. A crate that stands in `Cargo.toml`
+//! and is named nowhere is left out by the linker, with all that it would register. Name it once:
+//!
+//! ```
+//! # use shiftwork as its_crate;
+//! use its_crate as _;
+//! ```
+//!
+//! Or register by hand, with [`JobsBuilder::register`] and [`JobsBuilder::provider`]. For the
+//! same reason a job crate takes this one with `default-features = false`: which adapters there
+//! are is the application's choice.
+//!
+//! # Features
+//! - `memory` (on by default): the adapter that keeps jobs in the process.
 
 // The macros name this crate by its path, also in its own tests and examples.
 extern crate self as shiftwork;
@@ -83,4 +152,13 @@ pub mod __private {
     pub use crate::function::{JobFunction, redacted};
     pub use crate::job::Registration;
     pub use crate::state::SubState;
+}
+
+/// The examples of these pages are tests too.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../docs/adding-a-job.md")]
+    mod adding_a_job {}
+    #[doc = include_str!("../docs/idempotency.md")]
+    mod idempotency {}
 }

@@ -31,7 +31,15 @@ impl Shared {
         clock: Arc<dyn Clock>,
         random: Random,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, adapter, lent, registry, clock, random, engine: Mutex::new(None) })
+        Arc::new(Self {
+            settings,
+            adapter,
+            lent,
+            registry,
+            clock,
+            random,
+            engine: Mutex::new(None),
+        })
     }
 
     pub(crate) fn engine(&self) -> Option<Arc<Engine>> {

@@ -83,8 +83,9 @@ impl Input {
         let mut files = Vec::new();
         let root = match &arguments.dir {
             Some(dir) => {
-                walk(dir, &mut files, &|_| true)
-                    .map_err(|error| format!("cannot read the directory {}: {error}", dir.display()))?;
+                walk(dir, &mut files, &|_| true).map_err(|error| {
+                    format!("cannot read the directory {}: {error}", dir.display())
+                })?;
                 dir.clone()
             }
             None => {
@@ -119,7 +120,11 @@ impl Input {
 }
 
 /// Every file under `dir`, links to files too; links to directories are not followed.
-fn walk(dir: &Path, files: &mut Vec<PathBuf>, wanted: &dyn Fn(&Path) -> bool) -> std::io::Result<()> {
+fn walk(
+    dir: &Path,
+    files: &mut Vec<PathBuf>,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> std::io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);

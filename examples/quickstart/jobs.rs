@@ -109,7 +109,12 @@ pub async fn report(request: ReportRequest, ctx: JobContext) -> Result<Report, J
 }
 
 impl Report {
-    fn add(&mut self, job: &JobRecord, root: &Path, by_digest: &mut BTreeMap<String, Vec<PathBuf>>) {
+    fn add(
+        &mut self,
+        job: &JobRecord,
+        root: &Path,
+        by_digest: &mut BTreeMap<String, Vec<PathBuf>>,
+    ) {
         let attempt = job.last_attempt.as_deref();
         let short = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
         if job.state == JobState::Dead {

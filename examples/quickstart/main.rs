@@ -25,7 +25,9 @@ use std::time::Instant;
 
 use shiftwork::prelude::*;
 use shiftwork::{JobId, Role};
-use shiftwork_jobs::data_retention::{DataRetention, ExpiredFiles, RetentionReport, RetentionTargets};
+use shiftwork_jobs::data_retention::{
+    DataRetention, ExpiredFiles, RetentionReport, RetentionTargets,
+};
 use shiftwork_jobs::days;
 
 use crate::input::{Arguments, Input, Specimens};
@@ -51,16 +53,18 @@ async fn run() -> Outcome<()> {
     let specimens = Specimens::create()?;
     let input = Input::gather(&arguments, &specimens)?;
 
-    let jobs = Jobs::from_env()
-        .state(screen.clone())
-        .state(RetentionTargets::new().with(
-            ExpiredFiles::in_dir(specimens.backups()).older_than(days(30)).named("backups"),
-        ))
-        .start()
-        .await?;
+    let jobs =
+        Jobs::from_env()
+            .state(screen.clone())
+            .state(RetentionTargets::new().with(
+                ExpiredFiles::in_dir(specimens.backups()).older_than(days(30)).named("backups"),
+            ))
+            .start()
+            .await?;
     let health = jobs.health().await;
     screen.line(format!("shiftwork: provider {}, role {}", health.provider, health.role));
-    if matches!(health.role, Role::Worker | Role::Async | Role::Cron) && health.provider != "memory" {
+    if matches!(health.role, Role::Worker | Role::Async | Role::Cron) && health.provider != "memory"
+    {
         // With a store that processes share, this one works for another that enqueues.
         return Ok(jobs.run_until_shutdown().await?);
     }

@@ -91,7 +91,8 @@ impl Screen {
             self.line(format!("  largest    {size:>11}  {}", digest.path.display()));
         }
         for paths in report.duplicates.iter().take(3) {
-            let paths: Vec<_> = paths.iter().take(3).map(|path| path.display().to_string()).collect();
+            let paths: Vec<_> =
+                paths.iter().take(3).map(|path| path.display().to_string()).collect();
             self.line(format!("  the same   {}", paths.join(" = ")));
         }
         for letter in &report.dead {

@@ -80,16 +80,16 @@ pub(crate) fn load(
         None => Some(program_name()),
     };
     let attempts = read.value("JOBS_ATTEMPTS", |text| positive(text, 1000));
-    let exponential = read.value(
-        "JOBS_BACKOFF_TYPE",
-        parse::choice(&[("exponential", true), ("fixed", false)]),
-    );
-    let backoff_delay = read.value("JOBS_BACKOFF_DELAY", parse::duration_or_ms(Duration::ZERO..=YEAR));
+    let exponential =
+        read.value("JOBS_BACKOFF_TYPE", parse::choice(&[("exponential", true), ("fixed", false)]));
+    let backoff_delay =
+        read.value("JOBS_BACKOFF_DELAY", parse::duration_or_ms(Duration::ZERO..=YEAR));
     let backoff_max = read.value("JOBS_BACKOFF_MAX", parse::duration(MS..=YEAR));
     let backoff_jitter = read.value("JOBS_BACKOFF_JITTER", parse::boolean);
     let concurrency = read.size("JOBS_CONCURRENCY", 1..=100_000);
     let timeout = read.value("JOBS_TIMEOUT", parse::duration(MS..=YEAR));
-    let shutdown_grace = read.value("JOBS_SHUTDOWN_GRACE", parse::duration(Duration::ZERO..=24 * HOUR));
+    let shutdown_grace =
+        read.value("JOBS_SHUTDOWN_GRACE", parse::duration(Duration::ZERO..=24 * HOUR));
     let max_payload = read.value("JOBS_MAX_PAYLOAD", parse::bytes(1..=64 << 20));
     let unknown_after = read.value("JOBS_UNKNOWN_AFTER", parse::duration(forever));
     let lease = read.value("JOBS_LEASE", parse::duration(SECOND..=HOUR));
@@ -182,9 +182,11 @@ impl Reader<'_> {
         let mut queues = BTreeMap::new();
         for queue in registry.queues() {
             let prefix = format!("JOBS_QUEUE_{}", in_capitals(queue.as_str()));
-            let mut own = QueueSettings::default();
-            own.concurrency = self.size(&format!("{prefix}_CONCURRENCY"), 1..=100_000);
-            if let Some(weight) = self.value(&format!("{prefix}_WEIGHT"), |text| positive(text, 1000)) {
+            let concurrency = self.size(&format!("{prefix}_CONCURRENCY"), 1..=100_000);
+            let mut own = QueueSettings { concurrency, ..QueueSettings::default() };
+            if let Some(weight) =
+                self.value(&format!("{prefix}_WEIGHT"), |text| positive(text, 1000))
+            {
                 own.weight = weight.get();
             }
             queues.insert(queue, own);
@@ -346,7 +348,8 @@ fn named<T>(name: Result<T, shiftwork_adapter::InvalidName>) -> Parsed<T> {
 
 /// `*`, `reports,mail`, `*,!reports`.
 fn queue_selection(text: &str) -> Parsed<QueueSelection> {
-    let parts: BTreeSet<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let parts: BTreeSet<_> =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let names = |parts: Vec<&str>| -> Parsed<Vec<QueueName>> {
         parts.into_iter().map(|name| named(QueueName::new(name))).collect()
     };
@@ -357,9 +360,11 @@ fn queue_selection(text: &str) -> Parsed<QueueSelection> {
         (["*"], []) => Ok(QueueSelection::All),
         (["*"] | [], [_, ..]) => names(excluded).map(QueueSelection::AllBut),
         ([_, ..], []) if !included.contains(&"*") => names(included).map(QueueSelection::Only),
-        _ => Err("use * for all queues, names such as reports,mail for some, or *,!reports for all \
+        _ => {
+            Err("use * for all queues, names such as reports,mail for some, or *,!reports for all \
                   but some"
-            .into()),
+                .into())
+        }
     }
 }
 
@@ -373,7 +378,5 @@ fn program_name() -> AppName {
         .skip_while(|c| !c.is_ascii_alphanumeric())
         .take(shiftwork_adapter::MAX_NAME_LEN)
         .collect();
-    AppName::new(&plain)
-        .or_else(|_| AppName::new("app"))
-        .expect("\"app\" is a valid name")
+    AppName::new(&plain).or_else(|_| AppName::new("app")).expect("\"app\" is a valid name")
 }

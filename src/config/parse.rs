@@ -18,9 +18,10 @@ pub(crate) fn boolean(text: &str) -> Parsed<bool> {
 
 pub(crate) fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<u64> {
     move |text| {
-        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-            format!("use a whole number from {} to {}", range.start(), range.end())
-        })
+        text.parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| format!("use a whole number from {} to {}", range.start(), range.end()))
     }
 }
 
@@ -120,7 +121,10 @@ mod tests {
     fn a_choice_names_all_there_are_and_the_nearest() {
         let parse = choice(&[("web", 1), ("worker", 2), ("cron", 3)]);
         assert_eq!(parse("Worker"), Ok(2));
-        assert_eq!(parse("workr").unwrap_err(), "use web, worker or cron; did you mean \"worker\"?");
+        assert_eq!(
+            parse("workr").unwrap_err(),
+            "use web, worker or cron; did you mean \"worker\"?"
+        );
         assert_eq!(parse("x").unwrap_err(), "use web, worker or cron");
     }
 

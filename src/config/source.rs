@@ -68,7 +68,11 @@ impl Variables {
             ValueKind::Table(table) => {
                 for (key, value) in table {
                     let separator = if path.is_empty() { "" } else { "_" };
-                    self.add_file(&format!("{path}{separator}{}", in_capitals(&key)), value, problems);
+                    self.add_file(
+                        &format!("{path}{separator}{}", in_capitals(&key)),
+                        value,
+                        problems,
+                    );
                 }
                 return;
             }
@@ -126,8 +130,7 @@ impl Variables {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("JOBS_")
-        || matches!(name, "WORKER_ROLE" | "REDIS_URL" | "UPSTASH_REDIS_URL")
+    name.starts_with("JOBS_") || matches!(name, "WORKER_ROLE" | "REDIS_URL" | "UPSTASH_REDIS_URL")
 }
 
 #[cfg(test)]
@@ -141,7 +144,8 @@ mod tests {
         let mut problems = Problems::default();
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
         let variables = Variables::layered(&file, environment, &mut problems);
-        let problems = problems.into_result().map_or_else(|error| error.to_string(), |()| "".into());
+        let problems =
+            problems.into_result().map_or_else(|error| error.to_string(), |()| "".into());
         (variables, problems)
     }
 

@@ -16,27 +16,91 @@ const fn variable(
 /// Every variable of this crate's own. `<NAME>` and `<ID>` stand for a queue's and a job's name in
 /// capitals, with `_` for `-` and `.`.
 pub(crate) const VARIABLES: &[Variable] = &[
-    variable("JOBS_ENABLED", Some("true"), "`false`: this process runs no jobs and fires no schedules, whatever its role"),
+    variable(
+        "JOBS_ENABLED",
+        Some("true"),
+        "`false`: this process runs no jobs and fires no schedules, whatever its role",
+    ),
     variable("JOBS_PROVIDER", Some("memory"), "which adapter keeps the jobs"),
-    variable("WORKER_ROLE", None, "what this process does: `web` only enqueues; `worker` runs jobs and fires schedules; `async` only runs jobs; `cron` only fires schedules. Not set: `web`; `worker` where no other process could run the jobs"),
-    variable("JOBS_QUEUES", Some("*"), "which queues this process serves: `reports,mail`, or `*,!reports` for all but some"),
-    variable("JOBS_NAMESPACE", Some("shiftwork"), "keeps the jobs of separate systems apart in one store"),
-    variable("JOBS_APP", None, "whose schedules these are, among applications that share a store. Not set: the program's name"),
-    variable("JOBS_CONCURRENCY", Some("16"), "how many jobs this process runs at once, 1 to 100000"),
-    variable("JOBS_QUEUE_<NAME>_CONCURRENCY", None, "how many of them from this queue, 1 to 100000. Not set: as many as there are"),
-    variable("JOBS_QUEUE_<NAME>_WEIGHT", Some("1"), "this queue's share of the slots that several queues want, 1 to 1000"),
+    variable(
+        "WORKER_ROLE",
+        None,
+        "what this process does: `web` only enqueues; `worker` runs jobs and fires schedules; `async` only runs jobs; `cron` only fires schedules. Not set: `web`; `worker` where no other process could run the jobs",
+    ),
+    variable(
+        "JOBS_QUEUES",
+        Some("*"),
+        "which queues this process serves: `reports,mail`, or `*,!reports` for all but some",
+    ),
+    variable(
+        "JOBS_NAMESPACE",
+        Some("shiftwork"),
+        "keeps the jobs of separate systems apart in one store",
+    ),
+    variable(
+        "JOBS_APP",
+        None,
+        "whose schedules these are, among applications that share a store. Not set: the program's name",
+    ),
+    variable(
+        "JOBS_CONCURRENCY",
+        Some("16"),
+        "how many jobs this process runs at once, 1 to 100000",
+    ),
+    variable(
+        "JOBS_QUEUE_<NAME>_CONCURRENCY",
+        None,
+        "how many of them from this queue, 1 to 100000. Not set: as many as there are",
+    ),
+    variable(
+        "JOBS_QUEUE_<NAME>_WEIGHT",
+        Some("1"),
+        "this queue's share of the slots that several queues want, 1 to 1000",
+    ),
     variable("JOBS_ATTEMPTS", Some("3"), "how many times a job runs at most, 1 to 1000"),
-    variable("JOBS_BACKOFF_TYPE", Some("exponential"), "`exponential`: each further retry waits twice as long; `fixed`: all wait alike"),
-    variable("JOBS_BACKOFF_DELAY", Some("2000"), "how long the first retry waits; milliseconds when it is a bare number"),
+    variable(
+        "JOBS_BACKOFF_TYPE",
+        Some("exponential"),
+        "`exponential`: each further retry waits twice as long; `fixed`: all wait alike",
+    ),
+    variable(
+        "JOBS_BACKOFF_DELAY",
+        Some("2000"),
+        "how long the first retry waits; milliseconds when it is a bare number",
+    ),
     variable("JOBS_BACKOFF_MAX", Some("1h"), "how long a retry waits at most, before jitter"),
-    variable("JOBS_BACKOFF_JITTER", Some("true"), "whether a retry waits up to half as long again, by chance"),
+    variable(
+        "JOBS_BACKOFF_JITTER",
+        Some("true"),
+        "whether a retry waits up to half as long again, by chance",
+    ),
     variable("JOBS_TIMEOUT", Some("15m"), "how long an attempt may take, from 1ms"),
-    variable("JOBS_LEASE", Some("8s"), "how long a worker keeps its jobs without a sign of life, 1s to 1h"),
-    variable("JOBS_MAX_CRASHES", Some("3"), "the crash of its worker that makes a job a dead letter, 1 to 1000"),
+    variable(
+        "JOBS_LEASE",
+        Some("8s"),
+        "how long a worker keeps its jobs without a sign of life, 1s to 1h",
+    ),
+    variable(
+        "JOBS_MAX_CRASHES",
+        Some("3"),
+        "the crash of its worker that makes a job a dead letter, 1 to 1000",
+    ),
     variable("JOBS_SHUTDOWN_GRACE", Some("30s"), "how long a shutdown waits for running jobs"),
-    variable("JOBS_MAX_PAYLOAD", Some("1MiB"), "how large a payload may be, in bytes or with KiB or MiB, up to 64MiB"),
-    variable("JOBS_UNKNOWN_AFTER", Some("24h"), "how long a job waits for a worker that has its handler before it is a dead letter"),
-    variable("JOBS_KEEP_COMPLETED", Some("0"), "how long completed and cancelled jobs are kept; `0`: not at all"),
+    variable(
+        "JOBS_MAX_PAYLOAD",
+        Some("1MiB"),
+        "how large a payload may be, in bytes or with KiB or MiB, up to 64MiB",
+    ),
+    variable(
+        "JOBS_UNKNOWN_AFTER",
+        Some("24h"),
+        "how long a job waits for a worker that has its handler before it is a dead letter",
+    ),
+    variable(
+        "JOBS_KEEP_COMPLETED",
+        Some("0"),
+        "how long completed and cancelled jobs are kept; `0`: not at all",
+    ),
     variable("JOBS_KEEP_COMPLETED_COUNT", Some("10000"), "how many of them at most, of each queue"),
     variable("JOBS_KEEP_DEAD", Some("30d"), "how long dead letters are kept"),
     variable("JOBS_KEEP_DEAD_COUNT", Some("100000"), "how many of them at most, of each queue"),
@@ -90,9 +154,9 @@ mod tests {
             let row = format!("| `{name}` | {default} | {doc} |").replace("|  |", "| |");
             assert!(readme.contains(&row), "the README lacks this row:\n{row}");
         }
-        let rows = readme.lines().filter(|line| {
-            line.starts_with("| `JOBS_") || line.starts_with("| `WORKER_")
-        });
+        let rows = readme
+            .lines()
+            .filter(|line| line.starts_with("| `JOBS_") || line.starts_with("| `WORKER_"));
         let memory = Provider::linked().into_iter().map(|provider| provider.variables.len());
         assert_eq!(rows.count(), VARIABLES.len() + memory.sum::<usize>(), "the README has more");
     }

@@ -80,10 +80,7 @@ enum Tick {
     Idle { next: Option<Duration>, ticket: Ticket },
 }
 
-async fn tick(
-    engine: &Engine,
-    read: &mut Read,
-) -> shiftwork_adapter::Result<Tick> {
+async fn tick(engine: &Engine, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
     let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
     engine.store.answered();
     let mut due = Vec::new();

@@ -130,7 +130,8 @@ async fn two_names_that_one_variable_would_speak_of_are_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_process_does_what_its_role_says() {
     let world = World::new().await;
-    for (role, runs, fires) in [("worker", true, true), ("async", true, false), ("cron", false, true)]
+    for (role, runs, fires) in
+        [("worker", true, true), ("async", true, false), ("cron", false, true)]
     {
         let jobs = world.worker([("WORKER_ROLE", role)], [data_import::definition()]).await;
         let scheduled = jobs.is_scheduled("data-import").await.unwrap();

@@ -22,7 +22,8 @@ async fn process(world: &World) -> Jobs {
 
 #[tokio::test(start_paused = true)]
 async fn a_triggered_job_gives_its_result_for_an_hour() {
-    let world = World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
+    let world =
+        World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
     let jobs = world.worker([("JOBS_KEEP_COMPLETED", "0")], [greet::definition()]).await;
     let run = jobs.trigger(greet::job("Ada".into())).await.unwrap();
     let result = run.result(minutes(1)).await.unwrap().finished().unwrap();
@@ -63,7 +64,8 @@ async fn what_cannot_be_triggered_or_enqueued_is_refused_with_the_nearest_name()
             "has 1048578 bytes and JOBS_MAX_PAYLOAD allows 1048576",
         ),
         (
-            jobs.enqueue(NewJob::new("greet", &std::collections::HashMap::from([((1, 2), 3)]))).await,
+            jobs.enqueue(NewJob::new("greet", &std::collections::HashMap::from([((1, 2), 3)])))
+                .await,
             "its payload cannot be written as JSON",
         ),
     ] {
@@ -112,10 +114,18 @@ async fn jobs_run_by_priority_and_when_they_are_due() {
     jobs.enqueue(note::job("later".into()).delay(seconds(5))).await.unwrap();
     jobs.enqueue(note::job("then".into()).at(START + seconds(3))).await.unwrap();
     assert!(jobs.resume("default").await.unwrap());
-    assert_eq!(notes.reach(7).await, [
-        "Critical at 0", "High at 0", "Normal at 0", "Low at 0", "Bulk at 0", "then at 3",
-        "later at 5",
-    ]);
+    assert_eq!(
+        notes.reach(7).await,
+        [
+            "Critical at 0",
+            "High at 0",
+            "Normal at 0",
+            "Low at 0",
+            "Bulk at 0",
+            "then at 3",
+            "later at 5",
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

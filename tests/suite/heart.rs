@@ -45,12 +45,15 @@ async fn the_jobs_of_a_dead_worker_run_again_ahead_of_newer_ones_within_lease_an
     assert!(world.elapsed() - died <= seconds(11), "it took {:?}", world.elapsed() - died);
     assert_eq!((record.state, record.attempts, record.crashes), (JobState::Completed, 1, 1));
     finished(&other, third.id()).await;
-    assert_eq!(notes.all(), [
-        "first, crashes 0, attempt 1",
-        "second, crashes 0, attempt 1",
-        "first, crashes 1, attempt 1",
-        "third, crashes 0, attempt 1",
-    ]);
+    assert_eq!(
+        notes.all(),
+        [
+            "first, crashes 0, attempt 1",
+            "second, crashes 0, attempt 1",
+            "first, crashes 1, attempt 1",
+            "third, crashes 0, attempt 1",
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,9 +115,8 @@ async fn a_worker_whose_loop_hangs_is_unhealthy_and_loses_its_jobs_once_they_are
     let world = World::new().await;
     let notes = Notes::new(&world);
     let faulty = Faulty::on(world.store.clone());
-    let process = |store| {
-        world.process_on(store, []).state(notes.clone()).register(slow::definition())
-    };
+    let process =
+        |store| world.process_on(store, []).state(notes.clone()).register(slow::definition());
     let hanging = process(faulty.clone()).start().await.unwrap();
     let run = hanging.enqueue(slow::job()).await.unwrap();
     notes.reach(1).await;

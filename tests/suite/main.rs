@@ -3,8 +3,8 @@
 //!
 //! What a store must do is tested by the conformance suite, beside each adapter.
 
-// A test binary exports nothing.
-#![allow(unreachable_pub)]
+// A test binary exports nothing, and may panic in its helpers too.
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod config;
 mod faulty;

@@ -55,7 +55,12 @@ async fn a_state_that_nobody_gave_is_a_start_up_error_that_names_job_and_type() 
     store.shared_by_processes();
     let web = world.process([("JOBS_ENABLED", "false")]).adapter(store);
     web.register(needs_parts::definition()).start().await.unwrap();
-    world.process([("WORKER_ROLE", "cron")]).register(needs_parts::definition()).start().await.unwrap();
+    world
+        .process([("WORKER_ROLE", "cron")])
+        .register(needs_parts::definition())
+        .start()
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]

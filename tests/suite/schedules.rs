@@ -16,7 +16,8 @@ const YEAR: u64 = 365 * 24;
 async fn a_simulated_year_of_every_five_minutes_fires_as_often_as_counted_by_hand() {
     #[job(cron = "*/5 * * * *")]
     async fn five_minutes() {}
-    let world = World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
+    let world =
+        World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
     let jobs = world.worker([("JOBS_KEEP_COMPLETED", "0")], [five_minutes::definition()]).await;
     sleep(hours(YEAR) + seconds(1)).await;
     let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
@@ -111,11 +112,10 @@ async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
     // The lid is closed at 01:00:01, and opened at 09:30. Timers do not notice.
     world.clock.set(START + hours(9) + minutes(30));
     sleep(hours(1)).await;
-    assert_eq!(notes.all(), [
-        "2026-11-22T01:00:00.000Z",
-        "2026-11-22T09:00:00.000Z",
-        "2026-11-22T10:00:00.000Z",
-    ]);
+    assert_eq!(
+        notes.all(),
+        ["2026-11-22T01:00:00.000Z", "2026-11-22T09:00:00.000Z", "2026-11-22T10:00:00.000Z",]
+    );
     let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
     assert_eq!((schedule.fired, schedule.missed), (3, 7));
 }
