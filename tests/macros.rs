@@ -100,17 +100,17 @@ async fn process() -> (Jobs, Arc<TestClock>) {
         .clock(clock.clone())
         .start()
         .await
-        .unwrap();
+        .expect("the process starts");
     (jobs, clock)
 }
 
 async fn result(jobs: &Jobs, job: NewJob) -> JobResult {
-    let run = jobs.enqueue(job.keep_result(hours(48))).await.unwrap();
-    run.result(hours(24)).await.unwrap().finished().unwrap()
+    let run = jobs.enqueue(job.keep_result(hours(48))).await.expect("it is enqueued");
+    run.result(hours(24)).await.expect("the store answers").finished().expect("it ends in a day")
 }
 
 async fn text(jobs: &Jobs, job: NewJob) -> String {
-    result(jobs, job).await.data().unwrap().unwrap()
+    result(jobs, job).await.data().expect("text").expect("something")
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +194,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -11,8 +11,9 @@ use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, ItemFn, ReturnType, Type};
 
 use crate::faults::Faults;
-use crate::options::{Options, invalid_name};
+use crate::options::Options;
 use crate::types::{self, last_segment};
+use crate::value::invalid_name;
 
 /// As many as a tuple of arguments may have.
 pub(crate) const MOST_CONTEXTS: usize = 8;

@@ -10,8 +10,9 @@ use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, PatType, ReturnType, Typ
 
 use crate::faults::Faults;
 use crate::function::{MOST_CONTEXTS, at, cfgs};
-use crate::options::{Options, invalid_name};
+use crate::options::Options;
 use crate::types::{self, last_segment};
+use crate::value::invalid_name;
 
 /// The impl, complete, and its registration, with the errors.
 pub(crate) fn expand(options: TokenStream, mut implementation: ItemImpl) -> TokenStream {

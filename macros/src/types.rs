@@ -15,7 +15,7 @@ pub(crate) fn is_context(ty: &Type) -> bool {
     })
 }
 
-/// `Option<…>` of `std::option::Option<…>`.
+/// The last segment of its path: `Option<u8>` of `std::option::Option<u8>`.
 pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match ty {
         Type::Path(path) => path.path.segments.last(),
@@ -70,20 +70,18 @@ pub(crate) fn too_many_contexts() -> String {
 fn borrows(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(tree) = tokens.next() {
-        match tree {
-            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
-                if !matches!(tokens.peek(), Some(TokenTree::Ident(name)) if name == "static") {
-                    return true;
-                }
+        let borrows = match (&tree, tokens.peek()) {
+            (TokenTree::Group(group), _) => borrows(group.stream()),
+            (TokenTree::Punct(punct), next) if punct.as_char() == '&' => {
+                !matches!(next, Some(TokenTree::Punct(next)) if next.as_char() == '\'')
             }
-            TokenTree::Punct(punct) if punct.as_char() == '&' => {
-                if !matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'')
-                {
-                    return true;
-                }
+            (TokenTree::Punct(punct), next) if punct.as_char() == '\'' => {
+                !matches!(next, Some(TokenTree::Ident(name)) if name == "static")
             }
-            TokenTree::Group(group) if borrows(group.stream()) => return true,
-            _ => {}
+            _ => false,
+        };
+        if borrows {
+            return true;
         }
     }
     false
