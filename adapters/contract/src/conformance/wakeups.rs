@@ -17,6 +17,8 @@ case_list! {
     a_resumed_queue_wakes_a_worker,
     a_job_enqueued_by_another_process_wakes_a_worker,
     every_one_of_many_jobs_finds_its_worker,
+    a_batch_of_jobs_wakes_a_worker_for_each,
+    jobs_that_become_due_at_once_wake_a_worker_for_each,
     a_worker_that_goes_away_takes_no_wakeup_with_it,
     waiting_again_after_a_dropped_wait_loses_nothing,
     a_ticket_seen_while_nothing_happened_is_good,
@@ -114,16 +116,38 @@ async fn a_job_enqueued_by_another_process_wakes_a_worker(kit: Kit) {
 }
 
 async fn every_one_of_many_jobs_finds_its_worker(kit: Kit) {
-    const MANY: usize = 20;
-    let mut workers: Vec<_> = (0..MANY).map(|_| kit.worker()).collect();
+    assert_each_finds_its_worker(&kit, 20, async || {
+        for _ in 0..20 {
+            kit.add(kit.new_job()).await;
+        }
+    })
+    .await;
+}
+
+async fn a_batch_of_jobs_wakes_a_worker_for_each(kit: Kit) {
+    assert_each_finds_its_worker(&kit, 5, async || {
+        kit.add_plain(5).await;
+    })
+    .await;
+}
+
+async fn jobs_that_become_due_at_once_wake_a_worker_for_each(kit: Kit) {
+    kit.add_all((0..5).map(|_| kit.after(2)).collect()).await;
+    assert_each_finds_its_worker(&kit, 5, async || {
+        kit.sweep_for(3).await;
+    })
+    .await;
+}
+
+/// So many workers with nothing to do wait; `happens` brings as many jobs, and each gets one.
+async fn assert_each_finds_its_worker(kit: &Kit, count: usize, happens: impl AsyncFnOnce()) {
+    let mut workers: Vec<_> = (0..count).map(|_| kit.worker()).collect();
     let mut waiting: Vec<_> =
-        workers.iter_mut().map(|worker| Box::pin(first_job(&kit, worker))).collect();
+        workers.iter_mut().map(|worker| Box::pin(first_job(kit, worker))).collect();
     for worker in &mut waiting {
         assert!(begin(worker).await.is_none(), "there is nothing to do yet");
     }
-    for _ in 0..MANY {
-        kit.add(kit.new_job()).await;
-    }
+    happens().await;
     let mut claimed = Vec::new();
     for worker in waiting {
         claimed.push(worker.await);
