@@ -157,6 +157,8 @@ pub mod __private {
 /// The examples of these pages are tests too.
 #[cfg(doctest)]
 mod docs {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
     #[doc = include_str!("../docs/adding-a-job.md")]
     mod adding_a_job {}
     #[doc = include_str!("../docs/idempotency.md")]
