@@ -37,7 +37,7 @@ pub enum Time {
     /// By tokio's clock, which is paused: a unit is a second and costs nothing.
     Simulated,
     /// By the world's. A unit should be much longer than a call to the store takes, also on a
-    /// busy machine; the whole suite sleeps for some hundreds.
+    /// busy machine; the whole suite sleeps for about a thousand, many cases at a time.
     Real {
         /// How long a unit is; 100 ms is a fair choice for a store on the same machine.
         unit: Duration,

@@ -55,7 +55,7 @@ async fn a_worker_without_a_sign_of_life_loses_its_jobs(kit: Kit) {
 
 async fn within_its_lease_a_worker_loses_nothing(kit: Kit) {
     let (mut worker, claimed) = kit.claimed().await;
-    assert!(kit.sweep_for(2).await.recovered.is_empty());
+    assert!(kit.sweep_for(3).await.recovered.is_empty());
     worker.settle(&claimed, Outcome::Complete).await;
 }
 
