@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use shiftwork_adapter::{Clock, Connection, JobAdapter, Provider, QueueName, SystemClock};
+use shiftwork_adapter::{
+    Clock, Connection, ErrorKind as AdapterErrorKind, JobAdapter, Provider, QueueName, SystemClock,
+};
 use tracing::{info, warn};
 
 use crate::config::{self, Loaded, Settings, Source};
@@ -152,7 +154,11 @@ impl JobsBuilder {
                     Connection::new(settings.namespace.clone(), self.clock.clone());
                 connection.settings = settings.store;
                 connection.variables = variables;
-                (provider.connect)(connection).await?
+                (provider.connect)(connection).await.map_err(|error| match error.kind() {
+                    // A variable of its own has a value that it cannot have.
+                    AdapterErrorKind::Invalid => Error::new(ErrorKind::Config, error.to_string()),
+                    _ => error.into(),
+                })?
             }
         };
         adapter.ping().await?;
@@ -161,7 +167,15 @@ impl JobsBuilder {
             schedule::code::reconcile(&*adapter, &settings.app, declared).await?;
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
-        announce(&settings, &registry, &queues, schedules, adapter.provider(), duties);
+        let providers = provider::all(&self.providers);
+        announce(
+            &settings,
+            &registry,
+            &queues,
+            schedules,
+            (adapter.provider(), &providers),
+            duties,
+        );
         let shared = Shared::new(settings, (adapter, lent), registry, self.clock, self.random);
         if duties.work || duties.tick {
             let engine = Engine::start(shared.clone(), Arc::new(self.states), queues, duties).await;
@@ -233,14 +247,14 @@ fn announce(
     registry: &Registry,
     queues: &[QueueName],
     schedules: usize,
-    provider: &str,
+    (provider, providers): (&str, &[Provider]),
     duties: Duties,
 ) {
     let list = |names: Vec<&str>| names.join(", ");
     let role = settings.role;
     info!(
         provider,
-        providers = list(provider::all(&[]).iter().map(|provider| provider.name).collect()),
+        providers = list(providers.iter().map(|provider| provider.name).collect()),
         %role,
         role_reason = %settings.role_reason,
         enabled = settings.enabled,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use shiftwork_adapter::{AdapterError, JobName, QueueName};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How this process is.
@@ -63,32 +64,43 @@ impl fmt::Display for Health {
 
 /// The names that were met and not known. Bounded: a flood of names is not kept.
 #[derive(Debug, Default)]
-pub(crate) struct UnknownNames(Mutex<BTreeMap<(JobName, QueueName), u64>>);
+pub(crate) struct UnknownNames(Mutex<BTreeMap<(JobName, QueueName), Met>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    first: Instant,
+    times: u64,
+}
 
 impl UnknownNames {
     const MOST: usize = 100;
 
-    pub(crate) fn seen(&self, name: &JobName, queue: &QueueName) {
+    /// Counts one, and tells for how long this process has known that it does not know the name.
+    pub(crate) fn seen(&self, name: &JobName, queue: &QueueName) -> Duration {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.clone(), queue.clone());
-        if let Some(count) = names.get_mut(&key) {
-            *count += 1;
-        } else if names.len() < Self::MOST {
+        let now = Instant::now();
+        if let Some(met) = names.get_mut(&key) {
+            met.times += 1;
+            return now - met.first;
+        }
+        if names.len() < Self::MOST {
             warn!(job.name = %name, job.queue = %queue,
                 "no handler of this name in this program: the job is handed back for others; is \
                  the crate that defines it named in code (`use its_crate as _;`)?");
-            names.insert(key, 1);
+            names.insert(key, Met { first: now, times: 1 });
         }
+        Duration::ZERO
     }
 
     pub(crate) fn list(&self) -> Vec<UnknownJob> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names
             .iter()
-            .map(|((name, queue), &handed_back)| UnknownJob {
+            .map(|((name, queue), met)| UnknownJob {
                 name: name.clone(),
                 queue: queue.clone(),
-                handed_back,
+                handed_back: met.times,
             })
             .collect()
     }

@@ -96,7 +96,7 @@ pub struct JobDefinition {
     pub(crate) name: String,
     pub(crate) queue: String,
     pub(crate) options: JobOptions,
-    pub(crate) schedule: Option<CodeSchedule>,
+    pub(crate) schedule: CodeSchedule,
     pub(crate) handler: Handler,
     pub(crate) needs: Needs,
     pub(crate) takes_payload: bool,
@@ -140,9 +140,10 @@ pub enum Backoff {
 }
 
 /// The schedule that stands beside a handler.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CodeSchedule {
-    pub(crate) timing: CodeTiming,
+    /// `None`: there is none, whatever else is said of it.
+    pub(crate) timing: Option<CodeTiming>,
     pub(crate) timezone: Option<String>,
     pub(crate) overlap: Overlap,
     pub(crate) misfire: Misfire,
@@ -198,7 +199,7 @@ impl JobDefinition {
             name: name.to_owned(),
             queue: DEFAULT_QUEUE.to_owned(),
             options: JobOptions::default(),
-            schedule: None,
+            schedule: CodeSchedule::default(),
             handler,
             needs: Needs::default(),
             takes_payload: true,
@@ -252,41 +253,35 @@ impl JobDefinition {
     /// is the job's name. `JOBS_<NAME>_SCHEDULE` and `JOBS_<NAME>_ENABLED` override it.
     #[must_use]
     pub fn cron(mut self, pattern: impl Into<String>) -> Self {
-        self.schedule_mut(CodeTiming::Cron(pattern.into()));
+        self.schedule.timing = Some(CodeTiming::Cron(pattern.into()));
         self
     }
 
     /// Enqueues it at every whole multiple of `period` since the Unix epoch.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self {
-        self.schedule_mut(CodeTiming::Every(period));
+        self.schedule.timing = Some(CodeTiming::Every(period));
         self
     }
 
     /// The IANA time zone of its cron pattern. Default: UTC.
     #[must_use]
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
-        if let Some(schedule) = &mut self.schedule {
-            schedule.timezone = Some(timezone.into());
-        }
+        self.schedule.timezone = Some(timezone.into());
         self
     }
 
     /// What happens to an occurrence that comes while the previous run is not yet settled.
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
-        if let Some(schedule) = &mut self.schedule {
-            schedule.overlap = overlap;
-        }
+        self.schedule.overlap = overlap;
         self
     }
 
     /// What happens to occurrences noticed more than a minute late.
     #[must_use]
     pub fn misfire(mut self, misfire: Misfire) -> Self {
-        if let Some(schedule) = &mut self.schedule {
-            schedule.misfire = misfire;
-        }
+        self.schedule.misfire = misfire;
         self
     }
 
@@ -295,15 +290,6 @@ impl JobDefinition {
     pub fn redact(mut self, redact: fn(&Payload) -> Option<String>) -> Self {
         self.redact = redact;
         self
-    }
-
-    fn schedule_mut(&mut self, timing: CodeTiming) {
-        self.schedule = Some(CodeSchedule {
-            timing,
-            timezone: None,
-            overlap: Overlap::default(),
-            misfire: Misfire::default(),
-        });
     }
 }
 

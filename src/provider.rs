@@ -11,8 +11,9 @@ use shiftwork_adapter::Provider;
 use crate::error::Problems;
 use crate::nearest::did_you_mean;
 
-/// The adapters that come with this crate, each with the feature that brings it.
-const BUNDLED: [(&str, &str); 2] = [("memory", "memory"), ("redis", "redis")];
+/// The adapters that come with this crate, each with the feature that brings it; `None`: it is on
+/// its way.
+const BUNDLED: [(&str, Option<&str>); 2] = [("memory", Some("memory")), ("redis", None)];
 
 /// The provider of that name: registered by hand, or linked.
 ///
@@ -28,31 +29,38 @@ pub(crate) fn choose(name: &str, by_hand: &[Provider]) -> Result<Provider, Strin
         [] => "no adapter at all".to_owned(),
         names => names.join(", "),
     };
-    let remedy = match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-        Some((_, feature)) => format!(
-            "it comes with the feature {feature:?}: shiftwork = {{ features = [{feature:?}] }} in \
-             Cargo.toml"
-        ),
-        None => format!(
-            "an adapter of another crate is linked by naming that crate once in code (`use \
-             shiftwork_{} as _;`), or given to the builder with .provider(…)",
-            name.replace(['-', '.'], "_")
-        ),
-    };
     Err(format!(
-        "JOBS_PROVIDER is {name:?}, and this program has {there_are}{}; {remedy}",
-        did_you_mean(name, names.iter().copied())
+        "JOBS_PROVIDER is {name:?}, and this program has {there_are}{}; {}",
+        did_you_mean(name, names.iter().copied()),
+        remedy(name)
     ))
 }
 
-/// All providers that this program has.
-pub(crate) fn all(by_hand: &[Provider]) -> Vec<Provider> {
-    let mut all: Vec<_> = by_hand.to_vec();
-    all.extend(Provider::linked());
-    all
+/// What to do to have an adapter.
+fn remedy(name: &str) -> String {
+    match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
+        Some((_, Some(feature))) => format!(
+            "it comes with the feature {feature:?}: shiftwork = {{ features = [{feature:?}] }} in \
+             Cargo.toml"
+        ),
+        Some((_, None)) => "that adapter is not in this version of shiftwork yet".into(),
+        None => format!(
+            "an adapter of another crate is linked by naming that crate once in code, such as `use \
+             shiftwork_{} as _;`, or given to the builder with .provider(…)",
+            name.replace(['-', '.'], "_")
+        ),
+    }
 }
 
-/// Reports providers that claim one name, or variables that are not adapters'.
+/// All providers that this program has. One that is registered by hand is meant, also where one
+/// of that name is linked: to hand it over often links it.
+pub(crate) fn all(by_hand: &[Provider]) -> Vec<Provider> {
+    let meant = |linked: &&&Provider| by_hand.iter().all(|hand| hand.name != linked.name);
+    let linked = Provider::linked();
+    by_hand.iter().chain(linked.iter().filter(meant).copied()).copied().collect()
+}
+
+/// Reports providers that claim one name.
 pub(crate) fn check(by_hand: &[Provider], problems: &mut Problems) {
     let mut names: Vec<_> = all(by_hand).iter().map(|provider| provider.name).collect();
     names.sort_unstable();
@@ -61,5 +69,17 @@ pub(crate) fn check(by_hand: &[Provider], problems: &mut Problems) {
             "two adapters are named {:?}; link or register only one of them",
             pair[0]
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_that_is_not_in_the_build_is_told_by_the_feature_that_brings_it() {
+        assert!(remedy("memory").contains("features = [\"memory\"]"));
+        assert!(remedy("redis").contains("not in this version"));
+        assert!(remedy("my-sql").contains("`use shiftwork_my_sql as _;`"));
     }
 }

@@ -218,9 +218,13 @@ impl JobError {
     }
 }
 
+/// The error; with `{:#}`, its sources too.
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.source, f)
+        match f.alternate() {
+            true => write!(f, "{}", self.failure()),
+            false => write!(f, "{}", self.source),
+        }
     }
 }
 

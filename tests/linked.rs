@@ -50,4 +50,3 @@ async fn a_job_registers_itself_at_link_time() {
     assert_eq!(result.data::<u8>().unwrap(), Some(3));
     jobs.shutdown().await.unwrap();
 }
-

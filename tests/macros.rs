@@ -180,7 +180,9 @@ async fn a_payload_is_logged_only_as_its_function_shows_it() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For all threads: with one for this alone, a callsite that another test meets first may be
+    // taken for one that nobody listens to.
+    tracing::subscriber::set_global_default(subscriber).expect("nobody else sets one");
     let (jobs, _clock) = process().await;
     result(&jobs, log_in::job(("ada".into(), "hunter2".into()))).await;
     jobs.shutdown().await.unwrap();

@@ -102,9 +102,11 @@ pub async fn report(request: ReportRequest, ctx: JobContext) -> Result<Report, J
             None => break,
         }
     }
-    report.largest.sort_by_key(|digest| std::cmp::Reverse(digest.bytes));
+    // Ids of one millisecond are in no order.
+    report.largest.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
     report.largest.truncate(3);
     report.duplicates = by_digest.into_values().filter(|paths| paths.len() > 1).collect();
+    report.duplicates.iter_mut().for_each(|paths| paths.sort());
     Ok(report)
 }
 

@@ -114,9 +114,11 @@ impl Attempt {
     }
 
     fn unknown_name(&self) -> End {
-        self.engine.unknown.seen(self.ctx.name(), self.ctx.queue());
+        let known = self.engine.unknown.seen(self.ctx.name(), self.ctx.queue());
         End::UnknownName {
-            waited: self.store_now.since(self.first_due),
+            // An old job that this process meets for the first time has its time before it: a
+            // backlog or a replay is no reason to give it up.
+            waited: known.min(self.store_now.since(self.first_due)),
             limit: self.engine.shared.settings.unknown_after,
         }
     }

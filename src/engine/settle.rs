@@ -26,7 +26,7 @@ pub(crate) enum End {
     Stopped(Stop),
     /// This process has no handler of that name.
     UnknownName {
-        /// How long ago the job first was due.
+        /// How long the job has been due, as far as this process has met its name.
         waited: Duration,
         /// After how long nobody will come.
         limit: Duration,

@@ -7,7 +7,7 @@
 use shiftwork_adapter::{
     AppName, Defined, JobAdapter, JobTemplate, Origin, Payload, Schedule, ScheduleId, Timing,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Occurrences;
 use crate::Result;
@@ -33,14 +33,14 @@ fn read(
 ) -> Option<(Schedule, Occurrences)> {
     let id = ScheduleId::new(job.name.as_str()).ok()?;
     let said = settings.schedules.get(&id);
-    let in_code = job.definition.schedule.as_ref();
+    let in_code = &job.definition.schedule;
     let pattern = said.and_then(|said| said.pattern.clone());
     let from = match &pattern {
         Some(_) => "the environment".to_owned(),
         None => job.definition.place.to_string(),
     };
-    let zone = || in_code.and_then(|code| code.timezone.clone()).unwrap_or_else(|| "UTC".into());
-    let timing = match (pattern, in_code.map(|code| &code.timing)) {
+    let zone = || in_code.timezone.clone().unwrap_or_else(|| "UTC".into());
+    let timing = match (pattern, &in_code.timing) {
         (Some(pattern), _) => Timing::Cron { pattern, timezone: zone() },
         (None, Some(CodeTiming::Cron(pattern))) => {
             Timing::Cron { pattern: pattern.clone(), timezone: zone() }
@@ -58,6 +58,13 @@ fn read(
         ));
         return None;
     }
+    if let (Timing::Every { .. }, Some(zone)) = (&timing, &in_code.timezone) {
+        problems.add(format!(
+            "the schedule {id} (from {from}) is an interval and has a time zone, {zone:?}; only a \
+             cron pattern can have one"
+        ));
+        return None;
+    }
     let occurrences = match Occurrences::parse(&timing) {
         Ok(occurrences) => occurrences,
         Err(fault) => {
@@ -68,10 +75,8 @@ fn read(
     let template = JobTemplate::new(job.name.clone(), Payload::none());
     let mut schedule = Schedule::new(id, job.queue.clone(), timing, template);
     schedule.template.priority = job.definition.options.priority.unwrap_or_default();
-    if let Some(code) = in_code {
-        schedule.overlap = code.overlap;
-        schedule.misfire = code.misfire;
-    }
+    schedule.overlap = in_code.overlap;
+    schedule.misfire = in_code.misfire;
     schedule.enabled = said.and_then(|said| said.enabled).unwrap_or(true);
     schedule.origin = Origin::Code { app: settings.app.clone() };
     Some((schedule, occurrences))
@@ -93,6 +98,11 @@ pub(crate) async fn reconcile(
         }
     }
     for (schedule, occurrences) in declared {
+        let other = stored.records.iter().find(|record| record.schedule.id == schedule.id);
+        if let Some(other) = other.filter(|other| other.schedule.origin != own) {
+            warn!(schedule = %schedule.id, was = ?other.schedule.origin, now = %app,
+                "this application takes over a schedule of another: do two of them declare it?");
+        }
         let next = occurrences.after(stored.now);
         let (id, timing) = (schedule.id.clone(), schedule.timing.clone());
         let defined = adapter.schedule(schedule, next).await?;

@@ -24,6 +24,7 @@ use crate::registry::Registry;
 pub struct NewSchedule {
     id: String,
     timing: Timing,
+    timezone: Option<String>,
     job: NewJob,
     overlap: Overlap,
     misfire: Misfire,
@@ -45,14 +46,12 @@ impl NewSchedule {
 
     fn new(id: String, timing: Timing, job: NewJob) -> Self {
         let (overlap, misfire) = (Overlap::default(), Misfire::default());
-        Self { id, timing, job, overlap, misfire, enabled: true }
+        Self { id, timing, timezone: None, job, overlap, misfire, enabled: true }
     }
 
     /// The IANA time zone of its cron pattern. Only `UTC` is supported yet.
     pub fn timezone(mut self, zone: impl Into<String>) -> Self {
-        if let Timing::Cron { timezone, .. } = &mut self.timing {
-            *timezone = zone.into();
-        }
+        self.timezone = Some(zone.into());
         self
     }
 
@@ -102,7 +101,17 @@ impl NewSchedule {
         template.timeout = spec.timeout;
         template.keep_result = spec.keep_result;
         template.scope = spec.provenance.and_then(|provenance| provenance.scope);
-        let mut schedule = Schedule::new(id, queue, self.timing, template);
+        let timing = match (self.timing, self.timezone) {
+            (timing, None) => timing,
+            (Timing::Cron { pattern, .. }, Some(timezone)) => Timing::Cron { pattern, timezone },
+            (_, Some(zone)) => {
+                return Err(Error::invalid(format!(
+                    "schedule {id:?} is an interval and has a time zone, {zone:?}; only a cron \
+                     pattern can have one"
+                )));
+            }
+        };
+        let mut schedule = Schedule::new(id, queue, timing, template);
         schedule.overlap = self.overlap;
         schedule.misfire = self.misfire;
         schedule.enabled = self.enabled;

@@ -27,7 +27,7 @@ async fn every_wrong_value_is_refused_with_the_variable_the_value_and_what_is_al
     for (name, value, allowed) in [
         ("JOBS_ENABLED", "maybe", "use true or false"),
         ("JOBS_PROVIDER", "memroy", "did you mean \"memory\"?"),
-        ("JOBS_PROVIDER", "redis", "it comes with the feature \"redis\""),
+        ("JOBS_PROVIDER", "redis", "not in this version of shiftwork yet"),
         ("JOBS_PROVIDER", "postgres", "use shiftwork_postgres as _;"),
         ("WORKER_ROLE", "wroker", "use web, worker, cron or async; did you mean \"worker\"?"),
         ("WORKER_ROLE", "web", "nobody else could run them"),

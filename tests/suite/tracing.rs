@@ -55,10 +55,12 @@ fn record() -> &'static Events {
 }
 
 impl Events {
-    fn of(&self, job: shiftwork::JobId) -> Vec<BTreeMap<String, String>> {
+    /// Those of a job; other tests have jobs of the same id, by the same seed.
+    fn of(&self, name: &str, job: shiftwork::JobId) -> Vec<BTreeMap<String, String>> {
         let id = job.to_string();
         let events = self.0.lock().unwrap();
-        events.iter().filter(|event| event["job.id"] == id).cloned().collect()
+        let is_of = |event: &&BTreeMap<_, _>| event["job.id"] == id && event["job.name"] == name;
+        events.iter().filter(is_of).cloned().collect()
     }
 }
 
@@ -76,7 +78,7 @@ async fn each_settled_attempt_is_one_event_in_the_span_of_its_attempt() {
     let job = import::job("hunter2".into()).tenant("acme").actor("ada").correlation_id("req-1");
     let run = jobs.enqueue(job).await.unwrap();
     finished(&jobs, run.id()).await;
-    let events = events.of(run.id());
+    let events = events.of("import", run.id());
     let [first, second] = &events[..] else { panic!("there are {}", events.len()) };
     let id = run.id().to_string();
     for (field, value) in [
@@ -114,7 +116,7 @@ async fn a_payload_is_logged_only_as_the_jobs_own_redaction_renders_it() {
     let jobs = world.worker([], [login::definition()]).await;
     let run = jobs.enqueue(login::job(("ada".into(), "hunter2".into()))).await.unwrap();
     finished(&jobs, run.id()).await;
-    let events = events.of(run.id());
+    let events = events.of("login", run.id());
     assert_eq!(events[0]["payload"], "user ada");
     assert!(!format!("{events:?}").contains("hunter2"));
 }

@@ -144,6 +144,11 @@ impl Payload {
         &self.0
     }
 
+    /// The JSON as a value; `None` where it is none.
+    pub fn value(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.0).ok()
+    }
+
     /// The JSON text, shared.
     pub fn bytes(&self) -> &Bytes {
         &self.0

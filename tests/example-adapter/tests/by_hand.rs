@@ -6,7 +6,6 @@ use shiftwork_example_adapter::PROVIDER;
 #[job]
 async fn greet() {}
 
-#[ignore = "to hand a provider over links its crate, and that is refused as two of one name"]
 #[tokio::test]
 async fn a_provider_that_is_registered_by_hand_can_be_chosen() {
     let dir = tempfile::tempdir().unwrap();
