@@ -78,8 +78,11 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// nothing. Answers in the order given.
     ///
     /// The job's id is [`JobId::of_occurrence`], its actor `system`, its correlation id that id's
-    /// text. A resend finds the schedule moved on past an occurrence whose job it made, and
-    /// answers that job again for as long as no later one was made.
+    /// text. A resend, known by all fields of the firing, finds the schedule moved on and answers
+    /// the job that it made again, for as long as no later one was made.
+    ///
+    /// A store that becomes full on the way answers the error; firings of the batch before that
+    /// one stay applied, and the [effect](crate::Effect) says so.
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>>;
 
     // --- Jobs, for those who enqueue ---
@@ -94,7 +97,8 @@ pub trait JobAdapter: Send + Sync + 'static {
     async fn job(&self, queue: &QueueName, job: JobId) -> Result<Option<JobRecord>>;
 
     /// The job, as soon as it has ended, but no later than after `within`. `None` at once where
-    /// there is none of that id.
+    /// there is none of that id, and as soon as there is none any more, since it ended and is not
+    /// kept.
     async fn await_finish(
         &self,
         queue: &QueueName,

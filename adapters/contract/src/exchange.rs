@@ -29,7 +29,7 @@ use crate::{AttemptReport, Incarnation, JobId, JobSpec, QueueName, Timestamp};
 /// | number | the store |
 /// |---|---|
 /// | the next | applies it |
-/// | the last again | changes nothing and answers as before |
+/// | the last again | answers as before: `refused` and `claimed` are those of the first time, the rest may be of now. No job changes; as a sign of life it renews the lease |
 /// | lower | changes nothing: [`ExchangeReply::Refused`] |
 /// | higher than the next | has lost writes: applies it and asks to [reconcile](ExchangeAnswer::reconcile) |
 /// | any, of a lapsed incarnation, or not 1 and the incarnation unknown | [`ExchangeReply::Expired`] |
@@ -142,9 +142,10 @@ pub struct ExchangeAnswer {
     /// What the store thinks the worker holds is not what it said: it should read
     /// [`held`](crate::JobAdapter::held), release what it does not know and cancel what it lost.
     pub reconcile: bool,
-    /// More jobs could be claimed at once.
+    /// More jobs could be claimed at once, by any claim; never in a paused queue.
     pub more: bool,
-    /// A job that only a [solo](Exchange::solo) claim is given is waiting.
+    /// A job that only a [solo](Exchange::solo) claim is given is waiting, and the queue is not
+    /// paused.
     pub solo_waiting: bool,
     /// What of the queue this answer has seen; [`wait`](crate::JobAdapter::wait) returns when
     /// there is more.

@@ -75,7 +75,7 @@ pub struct Find {
     pub tenant: Option<String>,
     /// After this id, to go on from a page.
     pub after: Option<JobId>,
-    /// At most so many a page; a store may answer fewer.
+    /// At most so many a page, at least 1; a store may answer fewer.
     pub limit: usize,
 }
 

@@ -29,8 +29,8 @@ pub struct JobSpec {
     pub attempts: Option<NonZeroU32>,
     /// How long one attempt may take; where none is stated, as the worker's definition says.
     pub timeout: Option<Duration>,
-    /// Keep the finished job, with its result, for at least so long; where none is stated, the
-    /// store's [`Retention`](crate::Retention) decides.
+    /// Keep the finished job, with its result, for at least so long; where none is stated, or zero,
+    /// the store's [`Retention`](crate::Retention) decides.
     pub keep_result: Option<Duration>,
     /// On whose behalf, from where. Most jobs have little of it: absent, it costs one word.
     pub provenance: Option<Box<Provenance>>,
