@@ -168,14 +168,7 @@ impl JobsBuilder {
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let providers = provider::all(&self.providers);
-        announce(
-            &settings,
-            &registry,
-            &queues,
-            schedules,
-            (adapter.provider(), &providers),
-            duties,
-        );
+        announce(&settings, &registry, &queues, schedules, (&*adapter, &providers), duties);
         let shared = Shared::new(settings, (adapter, lent), registry, self.clock, self.random);
         if duties.work || duties.tick {
             let engine = Engine::start(shared.clone(), Arc::new(self.states), queues, duties).await;
@@ -247,13 +240,14 @@ fn announce(
     registry: &Registry,
     queues: &[QueueName],
     schedules: usize,
-    (provider, providers): (&str, &[Provider]),
+    (adapter, providers): (&dyn JobAdapter, &[Provider]),
     duties: Duties,
 ) {
     let list = |names: Vec<&str>| names.join(", ");
     let role = settings.role;
+    let shared = adapter.capabilities().many_processes;
     info!(
-        provider,
+        provider = adapter.provider(),
         providers = list(providers.iter().map(|provider| provider.name).collect()),
         %role,
         role_reason = %settings.role_reason,
@@ -272,6 +266,17 @@ fn announce(
             "this process should run jobs (its role is {role}) and has none: is a crate that \
              defines them named in Cargo.toml only? Name it once in code (`use its_crate as _;`)"
         );
+    }
+    let declared = registry.queues();
+    let left: Vec<_> = declared.iter().filter(|queue| !queues.contains(queue)).collect();
+    if duties.work && !shared && !left.is_empty() {
+        let left = list(left.into_iter().map(QueueName::as_str).collect());
+        warn!(
+            "JOBS_QUEUES leaves out {left}, and no other process can serve them: their jobs wait"
+        );
+    }
+    if duties.work && queues.is_empty() && !declared.is_empty() {
+        warn!("JOBS_QUEUES leaves out every queue that a job declares: this process runs nothing");
     }
     if !settings.enabled {
         warn!("JOBS_ENABLED is false: this process runs no jobs and fires no schedules");

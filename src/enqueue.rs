@@ -154,6 +154,22 @@ impl NewJob {
         self.payload.as_ref().is_ok_and(|payload| !payload.is_none())
     }
 
+    pub(crate) fn own_scope(&self) -> Option<Scope> {
+        self.provenance.scope.clone()
+    }
+
+    /// What it says that can only be true of one job.
+    pub(crate) fn says_of_itself(&self) -> Option<&'static str> {
+        let Provenance { actor, correlation_id, traceparent, .. } = &self.provenance;
+        let said = [
+            (self.id.is_some(), "an id"),
+            (actor.is_some(), "an actor"),
+            (correlation_id.is_some(), "a correlation id"),
+            (traceparent.is_some(), "a traceparent"),
+        ];
+        said.into_iter().find_map(|(is_said, what)| is_said.then_some(what))
+    }
+
     pub(crate) fn keep_result_or(mut self, keep: Duration) -> Self {
         self.keep_result.get_or_insert(keep);
         self

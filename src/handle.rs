@@ -10,6 +10,7 @@ use shiftwork_adapter::{
 };
 use tracing::info;
 
+use crate::config::Settings;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nearest::did_you_mean;
@@ -127,15 +128,17 @@ impl Jobs {
     /// What is enqueued in process, and not run by this process, is run by nobody.
     fn check_somebody_runs(&self) -> Result<()> {
         let Shared { settings, adapter, .. } = &*self.shared;
-        if settings.enabled || adapter.capabilities().many_processes {
-            return Ok(());
-        }
+        let why = match settings {
+            _ if adapter.capabilities().many_processes => return Ok(()),
+            Settings { enabled: false, .. } => "JOBS_ENABLED is false".to_owned(),
+            Settings { role, .. } if !role.runs_jobs() => format!("WORKER_ROLE is {role}"),
+            _ => return Ok(()),
+        };
         Err(Error::new(
             ErrorKind::Refused,
             format!(
-                "JOBS_ENABLED is false, so this process runs no jobs, and no other process can: \
-                 the provider {:?} keeps them in this one; enable jobs, or use a provider that \
-                 processes share",
+                "{why}, so this process runs no jobs, and no other process can: the provider {:?} \
+                 keeps them in this one; let it run jobs, or use a provider that processes share",
                 adapter.provider()
             ),
         ))
@@ -166,6 +169,7 @@ impl Jobs {
             let mut trigger = Trigger::new(schedule, id, KEEP_TRIGGERED);
             let causes = crate::telemetry::Causes::of(&tracing::Span::current());
             let inherited = self.caused_by.as_deref().cloned().unwrap_or_default();
+            trigger.scope = inherited.scope;
             trigger.actor = inherited.actor;
             trigger.correlation_id = inherited.correlation_id.or(causes.correlation_id);
             trigger.traceparent = causes.traceparent.or(inherited.traceparent);
@@ -206,10 +210,14 @@ impl Jobs {
     /// [cancelled](Self::cancel), as long as the store keeps its data.
     ///
     /// # Errors
-    /// A bad pattern, an unknown job or queue, or a payload that is missing is
-    /// [`Invalid`](ErrorKind::Invalid); else as the store says.
+    /// A bad pattern, an unknown job or queue, a payload that is missing, or a job that says of
+    /// itself what each job of a schedule has its own of, is [`Invalid`](ErrorKind::Invalid). Where
+    /// nobody could run its jobs: [`Refused`](ErrorKind::Refused). Else as the store says.
     pub async fn schedule(&self, schedule: NewSchedule) -> Result<()> {
-        let schedule = schedule.resolve(&self.shared.registry, self.shared.settings.max_payload)?;
+        self.check_somebody_runs()?;
+        let Shared { registry, settings, .. } = &*self.shared;
+        let inherited = self.caused_by.as_deref().and_then(|causes| causes.scope.clone());
+        let schedule = schedule.resolve(registry, inherited, settings.max_payload)?;
         let occurrences = Occurrences::parse(&schedule.timing)
             .map_err(|fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id)))?;
         let now = self.shared.adapter.ping().await?.now;
@@ -322,6 +330,7 @@ impl Jobs {
     /// # Errors
     /// As the store says.
     pub async fn replay(&self, id: JobId) -> Result<Operated> {
+        self.check_somebody_runs()?;
         for queue in self.shared.adapter.queues().await? {
             match self.shared.adapter.replay(&queue, id).await? {
                 Operated::NotFound => {}
@@ -359,7 +368,9 @@ impl Jobs {
             unknown_jobs: Vec::new(),
         };
         if let Some(engine) = self.engine() {
-            health.queues = engine.queues().await;
+            let (queues, stalled) = engine.health().await;
+            health.queues = queues;
+            health.problems.extend(stalled);
             health.unknown_jobs = engine.unknown().list();
             health.problems.extend(engine.broken());
             health.problems.extend(engine.store().problem());
@@ -382,18 +393,18 @@ impl Jobs {
     }
 
     /// Waits for SIGTERM, SIGINT (Ctrl-C), or the process being broken, and then
-    /// [shuts down](Self::shutdown). A second signal ends the process at once.
+    /// [shuts down](Self::shutdown). A second signal ends the process at once, also after this has
+    /// returned: a handler that blocks its thread cannot be aborted, and keeps a tokio runtime from
+    /// being dropped for as long as it runs.
     ///
     /// # Errors
     /// Where the process could not go on: [`Engine`](ErrorKind::Engine), after the shutdown. Let
     /// it end the process, so that something starts it again.
     pub async fn run_until_shutdown(&self) -> Result<()> {
         crate::signals::first(self.engine()).await?;
+        crate::signals::exit_at_the_next()?;
         let broken = self.engine().and_then(|engine| engine.broken());
-        tokio::select! {
-            done = self.shutdown() => done?,
-            code = crate::signals::second() => std::process::exit(code),
-        }
+        self.shutdown().await?;
         match broken {
             None => Ok(()),
             Some(why) => Err(Error::new(ErrorKind::Engine, why)),

@@ -89,8 +89,10 @@ impl UnknownNames {
                 "no handler of this name in this program: the job is handed back for others; is \
                  the crate that defines it named in code (`use its_crate as _;`)?");
             names.insert(key, Met { first: now, times: 1 });
+            return Duration::ZERO;
         }
-        Duration::ZERO
+        // Of a name that is not kept, nothing is known but the job's own wait.
+        Duration::MAX
     }
 
     pub(crate) fn list(&self) -> Vec<UnknownJob> {

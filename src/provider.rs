@@ -15,6 +15,9 @@ use crate::nearest::did_you_mean;
 /// its way.
 const BUNDLED: [(&str, Option<&str>); 2] = [("memory", Some("memory")), ("redis", None)];
 
+/// Variables that other adapters of ours read, so that no process takes them for slips.
+pub(crate) const ELSEWHERE: [&str; 1] = ["JOBS_REDIS_URL"];
+
 /// The provider of that name: registered by hand, or linked.
 ///
 /// # Errors
@@ -50,6 +53,16 @@ fn remedy(name: &str) -> String {
             name.replace(['-', '.'], "_")
         ),
     }
+}
+
+/// A store that the environment names and nothing uses: probably not meant.
+pub(crate) fn passed_over(chosen: &Provider, is_set: impl Fn(&str) -> bool) -> Option<String> {
+    let urls = ["JOBS_REDIS_URL", "REDIS_URL", "UPSTASH_REDIS_URL"];
+    let url = urls.into_iter().find(|url| chosen.name == "memory" && is_set(url))?;
+    Some(format!(
+        "{url} is set, and jobs are kept in this process's memory all the same: they are gone when \
+         it ends; set JOBS_PROVIDER=redis if they should not be"
+    ))
 }
 
 /// All providers that this program has. One that is registered by hand is meant, also where one

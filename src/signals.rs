@@ -19,13 +19,22 @@ pub(crate) async fn first(engine: Option<Arc<Engine>>) -> Result<()> {
     }
 }
 
-/// Waits for a further signal, and tells the exit code that goes with it. A signal that cannot be
-/// listened for never comes.
-pub(crate) async fn second() -> i32 {
-    match any().await {
-        Ok(code) => code,
-        Err(_) => std::future::pending().await,
-    }
+/// Lets the next signal end the process at once. It is listened for on a thread of its own, and
+/// for as long as the process lives: a handler that blocks can keep its runtime, and so the
+/// process, from ending long after everything else has been shut down.
+pub(crate) fn exit_at_the_next() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(unheard)?;
+    let listen = move || {
+        if let Ok(code) = runtime.block_on(any()) {
+            std::process::exit(code);
+        }
+    };
+    std::thread::Builder::new()
+        .name("shiftwork-signals".into())
+        .spawn(listen)
+        .map(drop)
+        .map_err(unheard)
 }
 
 /// 128 and the signal's number, as shells have it.

@@ -76,8 +76,8 @@ pub(crate) fn load(
     let serves = read.value("JOBS_QUEUES", queue_selection);
     let namespace = read.value("JOBS_NAMESPACE", |text| named(Namespace::new(text)));
     let app = match read.set.get("JOBS_APP") {
-        Some(_) => read.value("JOBS_APP", |text| named(AppName::new(text))),
-        None => Some(program_name()),
+        Some(_) => read.value("JOBS_APP", |text| named(AppName::new(text))).or_else(program_name),
+        None => program_name(),
     };
     let attempts = read.value("JOBS_ATTEMPTS", |text| positive(text, 1000));
     let exponential =
@@ -107,8 +107,9 @@ pub(crate) fn load(
             return None;
         }
     };
-    warn_of_unused_redis(&provider, &set, &mut warnings);
-    let (role, role_reason) = effective_role(role, &provider, problems)?;
+    let (role, role_reason) = effective_role(role, &provider, problems);
+    warnings.extend(provider::passed_over(&provider, |name| set.get(name).is_some()));
+    warnings.extend(left_undone(&provider, role, enabled != Some(false)));
     let variables = own_variables(&provider, &set, problems);
     let backoff_delay = backoff_delay?;
     let settings = Settings {
@@ -161,15 +162,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The value of a variable, or its default. `None`: it is wrong, or there is no default.
+    /// The value of a variable, or its default. `None`: there is no default.
     fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let text = self.set.get(name).or_else(|| variables::default(name))?;
         match parse(text) {
             Ok(value) => Some(value),
             Err(allowed) => {
-                let name = self.set.described(name);
-                self.problems.add(format!("{name} is {text:?}; {allowed}"));
-                None
+                let described = self.set.described(name);
+                self.problems.add(format!("{described} is {text:?}; {allowed}"));
+                // Nothing starts any more; the rest is checked all the same.
+                parse(variables::default(name)?).ok()
             }
         }
     }
@@ -266,12 +268,12 @@ fn check_collisions(registry: &Registry, problems: &mut Problems) {
     }
 }
 
-/// The role, and why. Outer `None`: there is none that would do.
+/// The role, and why. Where none would do, one to check the rest by.
 fn effective_role(
     said: Option<Option<Role>>,
     provider: &Provider,
     problems: &mut Problems,
-) -> Option<(Role, RoleReason)> {
+) -> (Role, RoleReason) {
     let shared = provider.capabilities.many_processes;
     match said {
         Some(Some(Role::Web)) if !shared => {
@@ -281,14 +283,31 @@ fn effective_role(
                  share",
                 provider.name
             ));
-            None
+            (Role::Worker, RoleReason::Set)
         }
-        Some(Some(role)) => Some((role, RoleReason::Set)),
+        Some(Some(role)) => (role, RoleReason::Set),
         // It was said and is wrong: told already.
-        Some(None) => None,
-        None if shared => Some((Role::Web, RoleReason::Default)),
-        None => Some((Role::Worker, RoleReason::InProcess)),
+        Some(None) => (Role::Worker, RoleReason::Set),
+        None if shared => (Role::Web, RoleReason::Default),
+        None => (Role::Worker, RoleReason::InProcess),
     }
+}
+
+/// What a process of this role leaves undone that no other process can do.
+fn left_undone(provider: &Provider, role: Role, enabled: bool) -> Option<String> {
+    if provider.capabilities.many_processes || !enabled {
+        return None;
+    }
+    let undone = match role {
+        Role::Cron => "jobs that its schedules enqueue are not run",
+        Role::Async => "schedules do not fire",
+        Role::Web | Role::Worker => return None,
+    };
+    Some(format!(
+        "WORKER_ROLE is {role}, and the provider {:?} keeps jobs in this process: {undone}, since \
+         no other process can; use worker, or a provider that processes share",
+        provider.name
+    ))
 }
 
 fn own_variables(
@@ -310,18 +329,6 @@ fn own_variables(
         }
     }
     own
-}
-
-fn warn_of_unused_redis(provider: &Provider, set: &Variables, warnings: &mut Vec<String>) {
-    let urls = ["JOBS_REDIS_URL", "REDIS_URL", "UPSTASH_REDIS_URL"];
-    if let Some(url) = urls.iter().find(|url| set.get(url).is_some())
-        && provider.name == "memory"
-    {
-        warnings.push(format!(
-            "{url} is set, and jobs are kept in this process's memory all the same: they are gone \
-             when it ends; set JOBS_PROVIDER=redis if they should not be"
-        ));
-    }
 }
 
 fn pattern(text: &str) -> Parsed<String> {
@@ -369,7 +376,7 @@ fn queue_selection(text: &str) -> Parsed<QueueSelection> {
 }
 
 /// The program's file name, as far as it can be a name.
-fn program_name() -> AppName {
+fn program_name() -> Option<AppName> {
     let program = std::env::args_os().next().unwrap_or_default();
     let stem = Path::new(&program).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plain: String = stem
@@ -378,5 +385,5 @@ fn program_name() -> AppName {
         .skip_while(|c| !c.is_ascii_alphanumeric())
         .take(shiftwork_adapter::MAX_NAME_LEN)
         .collect();
-    AppName::new(&plain).or_else(|_| AppName::new("app")).expect("\"app\" is a valid name")
+    AppName::new(&plain).or_else(|_| AppName::new("app")).ok()
 }

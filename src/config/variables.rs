@@ -3,6 +3,7 @@
 
 use shiftwork_adapter::{Provider, Variable};
 
+use crate::provider;
 use crate::registry::Registry;
 
 const fn variable(
@@ -106,11 +107,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
     variable("JOBS_KEEP_DEAD_COUNT", Some("100000"), "how many of them at most, of each queue"),
     variable("JOBS_<ID>_SCHEDULE", None, "a cron pattern for this job, instead of the one in code"),
     variable("JOBS_<ID>_ENABLED", Some("true"), "whether this job's schedule fires"),
-    variable("JOBS_LOG", Some("text"), "how the examples log: `text` or `json`"),
+    variable("JOBS_LOG", Some("text"), "how the quickstart example logs: `text` or `json`"),
 ];
-
-/// What other programs of ours read, so that no process takes them for slips.
-pub(crate) const ELSEWHERE: [&str; 1] = ["JOBS_REDIS_URL"];
 
 /// The default of a variable of ours.
 pub(crate) fn default(name: &str) -> Option<&'static str> {
@@ -124,7 +122,7 @@ pub(crate) fn in_capitals(name: &str) -> String {
 
 /// Every name that a variable can have in this program.
 pub(crate) fn known(registry: &Registry, providers: &[Provider]) -> Vec<String> {
-    let mut known: Vec<String> = ELSEWHERE.map(Into::into).into();
+    let mut known: Vec<String> = provider::ELSEWHERE.map(Into::into).into();
     for name in VARIABLES.iter().map(|variable| variable.name) {
         if name.contains("<NAME>") {
             let queues = registry.queues();

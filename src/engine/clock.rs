@@ -20,6 +20,7 @@ use shiftwork_adapter::{
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::pulse::Pulse;
 use super::{Engine, retry};
 use crate::schedule::Occurrences;
 
@@ -33,7 +34,7 @@ const POLL: Duration = Duration::from_secs(5);
 const BATCH: usize = 100;
 
 /// Runs until the engine drains.
-pub(crate) async fn run(engine: Arc<Engine>) {
+pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
     let adapter = &engine.shared.adapter;
     let mut read = HashMap::new();
     let mut failures = 0;
@@ -41,6 +42,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         match tick(&engine, &mut read).await {
             Ok(Tick::Fired) => {
                 failures = 0;
+                pulse.round();
                 tokio::task::yield_now().await;
             }
             Ok(Tick::Idle { next, ticket }) => {
@@ -50,24 +52,24 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 let poll = (!certain).then_some(POLL);
                 let next = next.map(|next| next.min(look_anew.unwrap_or(next)));
                 let pause = next.into_iter().chain(poll).min();
-                tokio::select! {
-                    () = engine.draining.cancelled() => return,
-                    () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-                    woken = adapter.wait(Watch::Schedules(ticket)) => {
-                        if woken.is_err() {
-                            sleep(retry::delay(4, &engine.shared.random)).await;
+                let woken_or_due = async {
+                    tokio::select! {
+                        () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                        woken = adapter.wait(Watch::Schedules(ticket)) => {
+                            if woken.is_err() {
+                                sleep(retry::delay(4, &engine.shared.random)).await;
+                            }
                         }
                     }
-                }
+                };
+                pulse.answering(engine.unless_draining(woken_or_due)).await;
             }
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {
                 failures += 1;
                 engine.store.failed(&error, failures);
-                tokio::select! {
-                    () = engine.draining.cancelled() => return,
-                    () = sleep(retry::delay(failures, &engine.shared.random)) => {}
-                }
+                let pause = sleep(retry::delay(failures, &engine.shared.random));
+                pulse.answering(engine.unless_draining(pause)).await;
             }
         }
     }

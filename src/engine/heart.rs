@@ -26,16 +26,18 @@ pub(crate) fn interval(lease: Duration) -> Duration {
     lease / 5
 }
 
-/// Starts it.
+/// Starts it, supervised as every loop is.
 pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<()> {
-    if engine.shared.clock.is_simulated() {
-        tokio::spawn(run(engine));
+    let simulated = engine.shared.clock.is_simulated();
+    let beating = engine.clone().supervise("heart".into(), move || run(engine.clone()));
+    if simulated {
+        tokio::spawn(beating);
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
         .name("shiftwork-heart".into())
-        .spawn(move || runtime.block_on(run(engine)))?;
+        .spawn(move || runtime.block_on(beating))?;
     Ok(())
 }
 
@@ -54,6 +56,10 @@ async fn run(engine: Arc<Engine>) {
         tokio::select! {
             () = engine.ended.cancelled() => return,
             () = rest => {}
+        }
+        engine.probe();
+        if engine.ledgers.is_empty() {
+            continue;
         }
         if heart.is_none() {
             heart = connect(&engine).await;
@@ -85,7 +91,6 @@ async fn beat(engine: &Engine, heart: &mut dyn Heart) -> bool {
     let mut beats = Vec::new();
     let mut ledgers = Vec::new();
     for (queue, ledger) in &engine.ledgers {
-        ledger.probe();
         let vitals = ledger.vitals();
         let Some(incarnation) = vitals.incarnation.filter(|_| vitals.held > 0) else { continue };
         if is_well(ledger, engine.shared.settings.store.lease) {

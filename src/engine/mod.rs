@@ -16,6 +16,7 @@ mod backoff;
 mod clock;
 mod heart;
 mod ledger;
+mod pulse;
 mod retry;
 mod settle;
 mod slots;
@@ -33,6 +34,7 @@ use tracing::{error, info, warn};
 
 use self::attempt::STOP_GRACE;
 use self::ledger::Ledger;
+use self::pulse::Pulse;
 pub(crate) use self::settle::Stop;
 use self::slots::Slots;
 use self::worker::Worker;
@@ -49,6 +51,8 @@ pub(crate) struct Engine {
     shared: Arc<Shared>,
     states: Arc<States>,
     ledgers: Vec<(QueueName, Arc<Ledger>)>,
+    /// Of sweepers and clock; a worker's is in its ledger.
+    pulses: Vec<Arc<Pulse>>,
     /// Claim and fire no more.
     draining: CancellationToken,
     /// Nothing is left to do.
@@ -89,8 +93,13 @@ impl Engine {
             }),
         );
         let ledgers = queues.into_iter().map(|queue| (queue, Arc::new(Ledger::new())));
+        let ledgers: Vec<_> = if duties.work { ledgers.collect() } else { Vec::new() };
+        let sweepers = ledgers.iter().map(|(queue, _)| format!("sweeper of queue {queue}"));
+        let clock = duties.tick.then(|| "clock".to_owned());
+        let pulses = sweepers.chain(clock).map(|what| Arc::new(Pulse::new(what))).collect();
         let engine = Arc::new(Self {
-            ledgers: if duties.work { ledgers.collect() } else { Vec::new() },
+            ledgers,
+            pulses,
             shared,
             states,
             draining: CancellationToken::new(),
@@ -102,9 +111,7 @@ impl Engine {
             broke: CancellationToken::new(),
             loops: tokio::sync::Mutex::default(),
         });
-        if duties.work {
-            heart::start(engine.clone())?;
-        }
+        heart::start(engine.clone())?;
         let mut loops = engine.loops.lock().await;
         for (index, (queue, ledger)) in engine.ledgers.iter().enumerate() {
             let worker =
@@ -115,13 +122,18 @@ impl Engine {
                 async move { worker.lock().await.run().await }
             }));
             let (this, queue, ledger) = (engine.clone(), queue.clone(), ledger.clone());
-            loops.spawn(engine.clone().supervise(format!("sweeper of queue {queue}"), move || {
-                sweeper::run(this.clone(), queue.clone(), ledger.clone())
+            let pulse = engine.pulses[index].clone();
+            loops.spawn(engine.clone().supervise(pulse.what().into(), move || {
+                sweeper::run(this.clone(), queue.clone(), ledger.clone(), pulse.clone())
             }));
         }
-        if duties.tick {
+        if let Some(pulse) = engine.pulses.get(engine.ledgers.len()).cloned() {
             let this = engine.clone();
-            loops.spawn(engine.clone().supervise("clock".into(), move || clock::run(this.clone())));
+            loops.spawn(
+                engine.clone().supervise(pulse.what().into(), move || {
+                    clock::run(this.clone(), pulse.clone())
+                }),
+            );
         }
         drop(loops);
         Ok(engine)
@@ -191,30 +203,56 @@ impl Engine {
         self.ended.cancel();
     }
 
-    /// How each queue's worker is. Asks those that have not been heard of for long to get round.
-    pub(crate) async fn queues(&self) -> Vec<QueueHealth> {
-        let patience = self.shared.settings.store.lease * 3;
-        let late = |ledger: &Ledger| ledger.vitals().round.elapsed() > patience;
-        for (_, ledger) in self.ledgers.iter().filter(|(_, ledger)| late(ledger)) {
-            // An idle worker under a simulated clock is never asked: it is now.
-            let asked = Instant::now();
-            ledger.probe();
+    /// Waits for `something`, but no longer than until the engine drains.
+    async fn unless_draining(&self, something: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.draining.cancelled() => {}
+            () = something => {}
+        }
+    }
+
+    /// Asks every loop to get round.
+    fn probe(&self) {
+        self.ledgers.iter().for_each(|(_, ledger)| ledger.probe());
+        self.pulses.iter().for_each(|pulse| pulse.probe());
+    }
+
+    /// How each worker is; and each other loop that has not got round for three leases or more.
+    /// Who is late is asked first: an idle loop of a simulated process has not been.
+    pub(crate) async fn health(&self) -> (Vec<QueueHealth>, Vec<String>) {
+        if self.is_any_late() {
+            self.probe();
             let answered = async {
-                while ledger.vitals().round < asked {
+                while self.is_any_late() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
+            // Who has not answered by then is late.
             let _ = timeout(Duration::from_millis(100), answered).await;
         }
-        let draining = self.draining.is_cancelled();
-        self.ledgers
-            .iter()
-            .map(|(queue, ledger)| QueueHealth {
-                queue: queue.clone(),
-                running: ledger.open(),
-                stalled_for: (late(ledger) && !draining).then(|| ledger.vitals().round.elapsed()),
-            })
-            .collect()
+        let queues = self.ledgers.iter().map(|(queue, ledger)| QueueHealth {
+            queue: queue.clone(),
+            running: ledger.open(),
+            stalled_for: self.late(ledger.vitals().round),
+        });
+        let stalled = self.pulses.iter().filter_map(|pulse| {
+            let late = self.late(pulse.last_round())?;
+            Some(format!("the {} has not got round for {late:.0?}", pulse.what()))
+        });
+        (queues.collect(), stalled.collect())
+    }
+
+    fn is_any_late(&self) -> bool {
+        let rounds = self.ledgers.iter().map(|(_, ledger)| ledger.vitals().round);
+        let others = self.pulses.iter().map(|pulse| pulse.last_round());
+        rounds.chain(others).any(|round| self.late(round).is_some())
+    }
+
+    /// For how long a loop has been silent, where that is too long.
+    fn late(&self, round: Instant) -> Option<Duration> {
+        let patience = self.shared.settings.store.lease * 3;
+        let silent = round.elapsed();
+        (silent >= patience && !self.draining.is_cancelled()).then_some(silent)
     }
 
     pub(crate) fn unknown(&self) -> &UnknownNames {

@@ -12,13 +12,19 @@ use shiftwork_adapter::{ErrorKind, QueueName, Ticket, Wakeups, Watch};
 use tokio::time::sleep;
 
 use super::ledger::Ledger;
+use super::pulse::Pulse;
 use super::{Engine, attempt, retry};
 
 /// How often to look where a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Runs until the engine drains.
-pub(crate) async fn run(engine: Arc<Engine>, queue: QueueName, ledger: Arc<Ledger>) {
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    queue: QueueName,
+    ledger: Arc<Ledger>,
+    pulse: Arc<Pulse>,
+) {
     let adapter = &engine.shared.adapter;
     let certain = adapter.capabilities().wakeups == Wakeups::Certain;
     let mut failures = 0;
@@ -43,25 +49,25 @@ pub(crate) async fn run(engine: Arc<Engine>, queue: QueueName, ledger: Arc<Ledge
                 engine.store.failed(&error, failures);
                 let pause = retry::delay(failures, &engine.shared.random);
                 // Its own wait would fail as well.
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    () = engine.draining.cancelled() => return,
-                }
+                pulse.answering(engine.unless_draining(sleep(pause))).await;
                 (Ticket::default(), Some(Duration::ZERO))
             }
         };
         if pause == Some(Duration::ZERO) {
+            pulse.round();
             tokio::task::yield_now().await;
             continue;
         }
-        tokio::select! {
-            () = engine.draining.cancelled() => return,
-            () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            woken = adapter.wait(Watch::Sweep(queue.clone(), ticket)) => {
-                if woken.is_err() {
-                    sleep(retry::delay(4, &engine.shared.random)).await;
+        let woken_or_due = async {
+            tokio::select! {
+                () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                woken = adapter.wait(Watch::Sweep(queue.clone(), ticket)) => {
+                    if woken.is_err() {
+                        sleep(retry::delay(4, &engine.shared.random)).await;
+                    }
                 }
             }
-        }
+        };
+        pulse.answering(engine.unless_draining(woken_or_due)).await;
     }
 }

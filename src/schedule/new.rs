@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shiftwork_adapter::{JobTemplate, Misfire, Overlap, Schedule, ScheduleId, Timing};
+use shiftwork_adapter::{JobTemplate, Misfire, Overlap, Schedule, ScheduleId, Scope, Timing};
 
 use crate::NewJob;
 use crate::error::{Error, Result};
@@ -75,7 +75,12 @@ impl NewSchedule {
         self
     }
 
-    pub(crate) fn resolve(self, registry: &Registry, max_payload: usize) -> Result<Schedule> {
+    pub(crate) fn resolve(
+        self,
+        registry: &Registry,
+        inherited: Option<Scope>,
+        max_payload: usize,
+    ) -> Result<Schedule> {
         let id = ScheduleId::new(&self.id).map_err(|fault| Error::invalid(fault.to_string()))?;
         if let Some(registered) = registry.get(self.job.name())
             && registered.definition.takes_payload
@@ -86,7 +91,13 @@ impl NewSchedule {
                 self.job.name()
             )));
         }
+        if let Some(own) = self.job.says_of_itself() {
+            return Err(Error::invalid(format!(
+                "schedule {id:?}: its job was given {own}; each job of a schedule has its own"
+            )));
+        }
         // The id is of no use: each occurrence has its own.
+        let scope = self.job.own_scope();
         let (queue, spec) = self.job.resolve(registry, None, max_payload, || {
             shiftwork_adapter::JobId::from_bytes([0; 16])
         })?;
@@ -100,7 +111,7 @@ impl NewSchedule {
         template.attempts = spec.attempts;
         template.timeout = spec.timeout;
         template.keep_result = spec.keep_result;
-        template.scope = spec.provenance.and_then(|provenance| provenance.scope);
+        template.scope = scope.or(inherited);
         let timing = match (self.timing, self.timezone) {
             (timing, None) => timing,
             (Timing::Cron { pattern, .. }, Some(timezone)) => Timing::Cron { pattern, timezone },

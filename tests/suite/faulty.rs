@@ -26,6 +26,7 @@ pub enum Fault {
 pub struct Faulty {
     inner: Arc<dyn JobAdapter>,
     exchange: Arc<Mutex<Fault>>,
+    beats: Arc<Mutex<Fault>>,
     others: Arc<Mutex<Fault>>,
     many_processes: AtomicBool,
 }
@@ -35,6 +36,7 @@ impl Faulty {
         Arc::new(Self {
             inner,
             exchange: Arc::default(),
+            beats: Arc::default(),
             others: Arc::default(),
             many_processes: AtomicBool::new(false),
         })
@@ -45,9 +47,20 @@ impl Faulty {
         *self.exchange.lock().unwrap() = fault;
     }
 
+    /// Heartbeats misbehave.
+    pub fn beats(&self, fault: Fault) {
+        *self.beats.lock().unwrap() = fault;
+    }
+
+    /// All but exchanges and heartbeats misbehaves.
+    pub fn others(&self, fault: Fault) {
+        *self.others.lock().unwrap() = fault;
+    }
+
     /// Everything misbehaves: the process is cut off, or as good as dead.
     pub fn everywhere(&self, fault: Fault) {
         self.exchange(fault);
+        self.beats(fault);
         *self.others.lock().unwrap() = fault;
     }
 
@@ -159,7 +172,7 @@ impl JobAdapter for Faulty {
 
     async fn heart(&self) -> Result<Box<dyn Heart>> {
         let inner = self.inner.heart().await?;
-        Ok(Box::new(FaultyHeart { inner, fault: self.others.clone() }))
+        Ok(Box::new(FaultyHeart { inner, fault: self.beats.clone() }))
     }
 
     async fn sweep(&self, queue: &QueueName) -> Result<SweepAnswer> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shiftwork::adapter::{JobAdapter, StoreSettings, SystemClock};
+use shiftwork::adapter::{
+    Due, JobAdapter, JobSpec, JobTemplate, Payload, Schedule, StoreSettings, SystemClock, Timing,
+};
 use shiftwork::{JobState, JobsBuilder};
 use tokio::time::sleep;
 
@@ -131,7 +133,8 @@ async fn a_worker_whose_loop_hangs_is_unhealthy_and_loses_its_jobs_once_they_are
     let again = &notes.all()[1];
     let at: f64 = again.rsplit(' ').next().unwrap().parse().unwrap();
     assert!((20.0..=31.0).contains(&at), "{again}");
-    sleep(seconds(24)).await;
+    // It has hung since then.
+    sleep(seconds(44) - world.elapsed()).await;
     let health = hanging.health().await;
     assert!(!health.healthy);
     assert!(health.to_string().contains("worker of queue default has not got round"), "{health}");
@@ -198,6 +201,100 @@ async fn a_store_that_is_away_is_asked_again_until_it_answers_and_nothing_is_dou
     }
     assert_eq!(notes.all().len(), 20);
     assert!(jobs.health().await.healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_is_unhealthy_within_three_leases_and_not_before() {
+    #[job(every = "1m")]
+    async fn minutely() {}
+    let world = World::new().await;
+    for role in ["cron", "async"] {
+        let faulty = Faulty::on(world.store.clone());
+        faulty.shared_by_processes();
+        let process = world.process_on(faulty.clone(), [("WORKER_ROLE", role)]);
+        let jobs = process.register(minutely::definition()).start().await.unwrap();
+        // Idle for long, which is no fault: an idle loop answers.
+        sleep(hours(1)).await;
+        assert!(jobs.health().await.healthy, "{}", jobs.health().await);
+        // Both have something to do in a minute, and from then on the store does not answer.
+        let queue = shiftwork::QueueName::new("default").unwrap();
+        world.store.enqueue(&queue, vec![delayed_spec(seconds(60))]).await.unwrap();
+        sleep(seconds(1)).await;
+        faulty.others(Fault::Hang);
+        sleep(seconds(82)).await;
+        assert!(jobs.health().await.healthy, "{}", jobs.health().await);
+        sleep(seconds(2)).await;
+        let health = jobs.health().await;
+        let stalled =
+            if role == "cron" { "the clock has" } else { "the sweeper of queue default has" };
+        assert!(health.to_string().contains(stalled), "{role}: {health}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heart_that_panics_is_started_again_and_the_second_time_the_process_ends() {
+    #[job(timeout = "1h")]
+    async fn long() {
+        sleep(minutes(5)).await;
+    }
+    let world = World::new().await;
+    let faulty = Faulty::on(world.store.clone());
+    let process = world.process_on(faulty.clone(), []).register(long::definition());
+    let jobs = process.start().await.unwrap();
+    let run = jobs.enqueue(long::job()).await.unwrap();
+    sleep(seconds(10)).await;
+    faulty.beats(Fault::PanicAfter);
+    let record = finished(&jobs, run.id()).await;
+    assert_eq!((record.state, record.crashes), (JobState::Completed, 0));
+    assert!(jobs.health().await.healthy);
+    faulty.beats(Fault::AlwaysPanic);
+    jobs.enqueue(long::job()).await.unwrap();
+    let error = jobs.run_until_shutdown().await.unwrap_err();
+    assert!(error.to_string().contains("the heart panicked twice"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_or_sweeper_that_panics_twice_ends_the_process_too() {
+    #[job(every = "1m")]
+    async fn minutely() {}
+    let world = World::new().await;
+    for role in ["cron", "async"] {
+        let faulty = Faulty::on(world.store.clone());
+        faulty.shared_by_processes();
+        let process = world.process_on(faulty.clone(), [("WORKER_ROLE", role)]);
+        let jobs = process.register(minutely::definition()).start().await.unwrap();
+        sleep(seconds(1)).await;
+        faulty.others(Fault::AlwaysPanic);
+        world.store.schedule(touched(&world).await, Some(START + hours(500))).await.unwrap();
+        let queue = shiftwork::QueueName::new("default").unwrap();
+        world.store.enqueue(&queue, vec![delayed_spec(Duration::from_millis(1))]).await.unwrap();
+        let error = jobs.run_until_shutdown().await.unwrap_err();
+        let what =
+            if role == "cron" { "the clock panicked" } else { "the sweeper of queue default" };
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
+/// A schedule that the store has not seen: whoever waits for changes wakes up.
+async fn touched(world: &World) -> shiftwork::adapter::Schedule {
+    let id = format!("touch-{}", world.elapsed().as_millis());
+    let template = JobTemplate::new(shiftwork::JobName::new("nobody").unwrap(), Payload::none());
+    let queue = shiftwork::QueueName::new("default").unwrap();
+    let timing = Timing::Every { period_ms: 3_600_000 };
+    Schedule::new(shiftwork::ScheduleId::new(id).unwrap(), queue, timing, template)
+}
+
+/// A job that is due earlier than any sweep expects.
+fn delayed_spec(delay: Duration) -> JobSpec {
+    let name = shiftwork::JobName::new("nobody").unwrap();
+    let mut spec =
+        JobSpec::new(shiftwork::JobId::from_bytes(fastrand_bytes()), name, Payload::none());
+    spec.due = Due::After(delay);
+    spec
+}
+
+fn fastrand_bytes() -> [u8; 16] {
+    std::array::from_fn(|_| fastrand::u8(..))
 }
 
 /// Real time, real threads: the one thing that a simulated clock cannot show.

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod config;
+mod events;
 mod faulty;
 mod handle;
 mod heart;

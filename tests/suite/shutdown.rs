@@ -1,10 +1,15 @@
 //! What happens to running jobs when a process ends, in each phase of its end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use shiftwork::adapter::{StoreSettings, SystemClock};
 
 use shiftwork::JobState;
 use tokio::time::sleep;
 
+use crate::events::record;
 use crate::support::*;
 use shiftwork::prelude::*;
 
@@ -114,6 +119,44 @@ async fn after_a_shutdown_the_store_is_let_go_of_and_twice_is_once() {
     jobs.shutdown().await.unwrap();
     assert!(!jobs.ready().await);
     assert!(jobs.enqueue(quick::job()).await.is_err());
+}
+
+/// Real time, real threads: what blocks its thread blocks a simulated clock too.
+#[test]
+fn a_handler_that_cannot_be_aborted_is_named_in_the_log_and_its_job_is_handed_back() {
+    static BEGAN: AtomicBool = AtomicBool::new(false);
+    #[job(name = "blocks-for-good")]
+    async fn blocks() {
+        BEGAN.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_secs(6));
+    }
+    record();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    let mut settings = StoreSettings::default();
+    settings.lease = Duration::from_secs(5);
+    let store = runtime.block_on(memory(settings, Arc::new(SystemClock))).unwrap();
+    let (id, record_of) = runtime.block_on(async {
+        let jobs = Jobs::from_vars([("JOBS_SHUTDOWN_GRACE", "100ms"), ("JOBS_LEASE", "5s")])
+            .without_linked_jobs()
+            .adapter(store.clone())
+            .register(blocks::definition())
+            .start()
+            .await
+            .unwrap();
+        let run = jobs.enqueue(blocks::job()).await.unwrap();
+        while !BEGAN.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        jobs.shutdown().await.unwrap();
+        let queue = shiftwork::QueueName::new("default").unwrap();
+        (run.id().to_string(), store.job(&queue, run.id()).await.unwrap().unwrap())
+    });
+    assert_eq!((record_of.state, record_of.attempts), (JobState::Waiting, 0));
+    let named =
+        record().with([("level", "ERROR"), ("job.name", "blocks-for-good"), ("job.id", &id)]);
+    assert!(named[0]["message"].starts_with("a handler cannot be aborted"), "{named:?}");
+    runtime.shutdown_background();
 }
 
 async fn state_in(world: &World, id: shiftwork::JobId) -> shiftwork::JobRecord {

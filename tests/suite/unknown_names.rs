@@ -48,6 +48,34 @@ async fn a_process_that_has_the_handler_runs_it_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_job_is_not_dead_at_first_sight() {
+    let world = World::new().await;
+    let jobs = world.worker([("JOBS_UNKNOWN_AFTER", "2h")], [known::definition()]).await;
+    jobs.pause("default").await.unwrap();
+    let run = jobs.enqueue(unknown()).await.unwrap();
+    sleep(hours(48)).await;
+    jobs.resume("default").await.unwrap();
+    sleep(hours(1)).await;
+    assert_eq!(jobs.job(run.id()).await.unwrap().unwrap().state, JobState::Delayed);
+    sleep(hours(2)).await;
+    assert_eq!(jobs.job(run.id()).await.unwrap().unwrap().state, JobState::Dead);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_unknown_names_ends_dead_too() {
+    let world = World::new().await;
+    let jobs = world.worker([("JOBS_UNKNOWN_AFTER", "2h")], [known::definition()]).await;
+    let flood = (0..150).map(|n| NewJob::new(format!("unknown-{n}"), &n).foreign());
+    jobs.enqueue_many(flood).await.unwrap();
+    sleep(hours(1)).await;
+    let health = jobs.health().await;
+    assert_eq!(health.unknown_jobs.len(), 100);
+    assert_eq!(jobs.counts("default").await.unwrap().dead, 0);
+    sleep(hours(2)).await;
+    assert_eq!(jobs.counts("default").await.unwrap().dead, 150);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_long_enough_it_is_a_dead_letter() {
     let world = World::new().await;
     let jobs = world.worker([("JOBS_UNKNOWN_AFTER", "2h")], [known::definition()]).await;

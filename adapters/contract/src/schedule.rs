@@ -297,6 +297,8 @@ pub struct Trigger {
     pub payload: Option<Payload>,
     /// How long its result is kept.
     pub keep_result: Duration,
+    /// Whose data it is about, where the schedule does not say.
+    pub scope: Option<Scope>,
     /// Who asks.
     pub actor: Option<String>,
     /// Ties it to what caused it.
@@ -313,6 +315,7 @@ impl Trigger {
             job,
             payload: None,
             keep_result,
+            scope: None,
             actor: None,
             correlation_id: None,
             traceparent: None,

@@ -116,6 +116,7 @@ fn triggered(schedule: &Schedule, trigger: Trigger, now: Timestamp) -> JobSpec {
     }
     spec.keep_result = Some(trigger.keep_result);
     let provenance = spec.provenance_mut();
+    provenance.scope = provenance.scope.take().or(trigger.scope);
     provenance.actor = trigger.actor;
     provenance.correlation_id = trigger.correlation_id;
     provenance.traceparent = trigger.traceparent;

@@ -37,7 +37,7 @@ async fn a_job_runs_on_it_and_the_journal_tells_of_it() {
 #[tokio::test]
 async fn a_variable_of_its_own_that_is_missing_or_wrong_is_named() {
     let error = start(None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Store);
+    assert_eq!(error.kind(), ErrorKind::Config);
     let message = error.to_string();
     assert!(message.contains("JOBS_EXAMPLE_PATH is not set; it says the file"), "{message}");
     for unwritable in ["/nowhere/journal", "/"] {
