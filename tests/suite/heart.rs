@@ -207,8 +207,8 @@ async fn a_store_that_is_away_is_asked_again_until_it_answers_and_nothing_is_dou
 async fn a_loop_that_hangs_is_unhealthy_within_three_leases_and_not_before() {
     #[job(every = "1m")]
     async fn minutely() {}
-    let world = World::new().await;
     for role in ["cron", "async"] {
+        let world = World::new().await;
         let faulty = Faulty::on(world.store.clone());
         faulty.shared_by_processes();
         let process = world.process_on(faulty.clone(), [("WORKER_ROLE", role)]);
