@@ -264,7 +264,7 @@ impl JobDefinition {
         self
     }
 
-    /// The IANA time zone of its cron pattern. Default: UTC.
+    /// The IANA time zone of its cron pattern. Default: UTC, and others are refused at start yet.
     #[must_use]
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.schedule.timezone = Some(timezone.into());

@@ -49,7 +49,7 @@ keys! {
     Backoff = "backoff", "backoff = \"exponential(500ms)\"";
     Cron = "cron", "cron = \"0 3 * * *\"";
     Every = "every", "every = \"10m\"";
-    Timezone = "timezone", "timezone = \"Europe/Berlin\"";
+    Timezone = "timezone", "timezone = \"UTC\"";
     Overlap = "overlap", "overlap = \"skip\"";
     Misfire = "misfire", "misfire = \"once\"";
     Redact = "redact", "redact = without_address";

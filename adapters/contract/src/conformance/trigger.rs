@@ -17,6 +17,7 @@ case_list! {
     a_trigger_of_a_cancelled_schedule_makes_nothing,
     a_trigger_may_bring_its_own_payload,
     a_triggered_job_says_who_asked_and_for_what,
+    a_triggered_job_is_about_what_its_schedule_says_or_else_the_trigger,
     the_result_of_a_triggered_job_is_kept,
     a_trigger_does_not_touch_the_cadence,
     a_trigger_of_a_schedule_that_moved_goes_to_its_new_queue,
@@ -124,6 +125,20 @@ async fn a_triggered_job_says_who_asked_and_for_what(kit: Kit) {
     let by = provenance.schedule.as_ref().expect("it says which schedule");
     assert_eq!(by.schedule, id("a"));
     assert!(before <= by.occurrence && by.occurrence <= after, "when it was triggered");
+}
+
+async fn a_triggered_job_is_about_what_its_schedule_says_or_else_the_trigger(kit: Kit) {
+    for (own, expected) in [(Some("schedule"), "schedule"), (None, "trigger")] {
+        let mut schedule = kit.every_minute("a");
+        schedule.template.scope = own.map(Scope::tenant);
+        kit.define(schedule, None).await;
+        let mut trigger = Trigger::new(id("a"), kit.id(), kit.units(4));
+        trigger.scope = Some(Scope::tenant("trigger"));
+        trigger_it(&kit, trigger).await;
+        let spec = kit.worker().claim_one().await.spec;
+        let scope = spec.provenance.as_ref().and_then(|provenance| provenance.scope.as_ref());
+        assert_eq!(scope.map(|scope| scope.tenant.as_str()), Some(expected));
+    }
 }
 
 async fn the_result_of_a_triggered_job_is_kept(kit: Kit) {
