@@ -50,3 +50,20 @@ async fn a_job_registers_itself_at_link_time() {
     assert_eq!(result.data::<u8>().unwrap(), Some(3));
     jobs.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_jobs_crate_that_no_code_names_is_not_there() {
+    // shiftwork-jobs stands in Cargo.toml, and nothing here names it. Were its job here, its cron
+    // schedule would be too, and `start` would ask for the `RetentionTargets` that it takes.
+    let jobs = Jobs::from_vars([("JOBS_PROVIDER", "memory")])
+        .state(AppState { settings: Settings { depth: 3 }, mailer: Mailer })
+        .start()
+        .await
+        .unwrap();
+    assert!(!jobs.is_scheduled("data-retention").await.unwrap());
+    let error = jobs.trigger("data-retention").await.unwrap_err();
+    assert_eq!(error.kind(), shiftwork::ErrorKind::Invalid);
+    let fault = "nothing to trigger is named \"data-retention\"";
+    assert!(error.to_string().contains(fault), "{error}");
+    jobs.shutdown().await.unwrap();
+}

@@ -20,6 +20,8 @@ pub enum Fault {
     AlwaysPanic,
     /// Does it, and then says that it does not know.
     LoseReplies,
+    /// Says that it cannot, and does nothing.
+    Fail,
 }
 
 /// See the [module](self).
@@ -80,6 +82,9 @@ async fn misbehave<T>(fault: &Mutex<Fault>, call: impl Future<Output = Result<T>
         return std::future::pending().await;
     }
     assert!(now() != Fault::AlwaysPanic, "told to panic");
+    if now() == Fault::Fail {
+        return Err(AdapterError::new(ErrorKind::Unavailable, "call", "told to fail"));
+    }
     let answer = call.await;
     match now() {
         // Told while it was under way.
@@ -93,7 +98,7 @@ async fn misbehave<T>(fault: &Mutex<Fault>, call: impl Future<Output = Result<T>
             Err(AdapterError::new(ErrorKind::Timeout, "exchange", "no answer")
                 .with_effect(Effect::Unknown))
         }
-        Fault::AlwaysPanic | Fault::None => answer,
+        Fault::AlwaysPanic | Fault::Fail | Fault::None => answer,
     }
 }
 

@@ -1,6 +1,10 @@
 //! What an application asks of its jobs, through [`Jobs`].
 
-use shiftwork::{ErrorKind, Find, JobId, JobState, Operated, RunStatus};
+use std::sync::{Arc, Mutex};
+
+use shiftwork::{
+    Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, RunStatus, Timestamp,
+};
 use tokio::time::sleep;
 
 use crate::support::*;
@@ -157,6 +161,175 @@ async fn further_work_keeps_tenant_actor_and_correlation_unless_given_its_own() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_at_enqueue_is_what_the_handler_sees() {
+    /// Where the handler leaves what it sees.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Option<JobContext>>>);
+
+    #[job(timeout = "1h", attempts = 3)]
+    async fn witness(seen: State<Seen>, ctx: JobContext) {
+        seen.0.0.lock().unwrap().replace(ctx);
+        std::future::pending::<()>().await;
+    }
+    let world = World::new().await;
+    let seen = Seen::default();
+    let process = world.process([]).state(seen.clone());
+    let process = process.register(witness::definition()).register(nap::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(seconds(2)).await;
+    let id = JobId::from_bytes([7; 16]);
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let job = witness::job()
+        .id(id)
+        .queue("naps")
+        .priority(Priority::High)
+        .delay(seconds(3))
+        .attempts(1)
+        .timeout(seconds(10))
+        .keep_result(hours(2))
+        .scope(Scope::new("acme", "account-7"))
+        .actor("ada")
+        .correlation_id("req-1")
+        .traceparent(traceparent);
+    let run = jobs.enqueue(job).await.unwrap();
+    let record = finished(&jobs, run.id()).await;
+
+    let ctx = seen.0.lock().unwrap().take().expect("it was run");
+    let place = (ctx.id(), ctx.name().as_str(), ctx.queue().as_str());
+    assert_eq!(place, (id, "witness", "naps"));
+    assert_eq!((ctx.attempt(), ctx.attempts(), ctx.is_last_attempt()), (1, 1, true));
+    let after = |moment: Timestamp| moment.since(START);
+    assert_eq!(after(ctx.enqueued_at()), seconds(2));
+    assert_eq!(after(ctx.scheduled_at()), seconds(5));
+    assert_eq!(after(ctx.started_at()), seconds(5));
+    assert_eq!(ctx.scope(), Some(&Scope::new("acme", "account-7")));
+    assert_eq!((ctx.tenant(), ctx.actor()), (Some("acme"), Some("ada")));
+    assert_eq!((&*ctx.correlation_id(), ctx.traceparent()), ("req-1", Some(traceparent)));
+
+    // What a handler does not see: it ended when its own time was up, and is kept as asked.
+    let end = record.last_attempt.unwrap();
+    assert_eq!(end.failure.as_ref().unwrap().kind, FailureKind::Timeout);
+    assert!((seconds(15)..seconds(17)).contains(&after(end.finished_at)), "{end:?}");
+    assert_eq!((run.queue().as_str(), record.queue.as_str()), ("naps", "naps"));
+    assert_eq!(record.spec.priority, Priority::High);
+    assert_eq!(record.spec.keep_result, Some(hours(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instant_is_when_a_job_is_due_whatever_was_said_before() {
+    let world = World::new().await;
+    let jobs = process(&world).await;
+    let job = nap::job().delay(hours(1)).at(START + hours(2));
+    let run = jobs.enqueue(job).await.unwrap();
+    assert_eq!(jobs.job(run.id()).await.unwrap().unwrap().due_at, START + hours(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_job_is_stored_in_the_queue_that_it_names() {
+    let world = World::new().await;
+    let jobs = process(&world).await;
+    let job = NewJob::new("resize", &("cat.png", 640)).foreign().queue("elsewhere");
+    let run = jobs.enqueue(job).await.unwrap();
+    assert_eq!(run.queue().as_str(), "elsewhere");
+    sleep(minutes(1)).await;
+    let found = jobs.find("elsewhere", &Find::new()).await.unwrap();
+    let [record] = &found.jobs[..] else { panic!("{found:?}") };
+    assert_eq!((record.spec.id, record.spec.name.as_str()), (run.id(), "resize"));
+    assert_eq!(record.spec.payload.as_bytes(), br#"["cat.png",640]"#);
+    // No worker of this program serves that queue.
+    assert_eq!((record.state, record.queue.as_str()), (JobState::Waiting, "elsewhere"));
+    assert_eq!(jobs.counts("default").await.unwrap().total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_triggered_by_a_job_keeps_its_tenant() {
+    #[job]
+    async fn parent(ctx: JobContext) -> shiftwork::Result<()> {
+        let added = NewSchedule::every("added", hours(1), child::job()).enabled(false);
+        ctx.jobs().schedule(added).await?;
+        ctx.jobs().trigger("nightly").await?;
+        Ok(())
+    }
+    #[job]
+    async fn child(notes: State<Notes>, ctx: JobContext) {
+        notes.add(format!("{:?} {:?} {}", ctx.scope(), ctx.actor(), ctx.correlation_id()));
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).state(notes.clone());
+    let process = process.register(parent::definition()).register(child::definition());
+    let jobs = process.start().await.unwrap();
+    let nightly = NewSchedule::cron("nightly", "0 3 * * *", child::job()).enabled(false);
+    jobs.schedule(nightly).await.unwrap();
+    let scope = Scope::new("acme", "account-7");
+    let job = parent::job().scope(scope.clone()).actor("ada").correlation_id("req-1");
+    jobs.enqueue(job).await.unwrap();
+    let seen = format!("{:?} {:?} req-1", Some(&scope), Some("ada"));
+    assert_eq!(notes.reach(1).await, [seen]);
+    let scope_of = async |id: &str| {
+        let schedules = jobs.scheduled_jobs().await.unwrap();
+        let record = schedules.into_iter().find(|record| record.schedule.id.as_str() == id);
+        record.expect("it is there").schedule.template.scope
+    };
+    // One that the job adds is of its tenant as well; the one it triggered stays nobody's.
+    assert_eq!(scope_of("added").await, Some(scope));
+    assert_eq!(scope_of("nightly").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_is_refused_that_says_what_only_holds_for_one_job_or_one_timing() {
+    let world = World::new().await;
+    let jobs = process(&world).await;
+    let hourly = |job: NewJob| NewSchedule::every("hourly", hours(1), job);
+    let each = "each job of a schedule";
+    for (schedule, fault) in [
+        (hourly(nap::job().id(JobId::from_bytes([7; 16]))), each),
+        (hourly(nap::job().actor("ada")), each),
+        (hourly(nap::job().correlation_id("req-1")), each),
+        (hourly(nap::job().traceparent("00-1-2-01")), each),
+        (hourly(nap::job().delay(seconds(1))), "a delay of its own"),
+        (hourly(nap::job()).timezone("Europe/Berlin"), "only a cron pattern can have one"),
+        (NewSchedule::cron("c", "@daily", nap::job()).timezone("Europe/Berlin"), "Europe/Berlin"),
+        (NewSchedule::cron("c", "0 25 * * *", nap::job()), "hour is \"25\""),
+        (hourly(NewJob::new("greet", &())), "needs a payload"),
+    ] {
+        let error = jobs.schedule(schedule).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(fault), "{error}");
+    }
+    assert!(jobs.scheduled_jobs().await.unwrap().is_empty());
+    // Whose data it is about holds for all of them.
+    jobs.schedule(hourly(nap::job().tenant("acme"))).await.unwrap();
+    let scope = jobs.scheduled_jobs().await.unwrap()[0].schedule.template.scope.clone();
+    assert_eq!(scope, Some(Scope::tenant("acme")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_fails_with_the_store_that_does_not_answer() {
+    use crate::faulty::{Fault, Faulty};
+
+    let world = World::new().await;
+    let store = Faulty::on(world.store.clone());
+    store.everywhere(Fault::Fail);
+    let start = async || {
+        let process = world.process_on(store.clone(), []);
+        process.register(greet::definition()).start().await
+    };
+    let error = start().await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
+    assert!(error.is_retryable(), "{error}");
+    assert!(error.to_string().contains("told to fail"), "{error}");
+    // What a web process is told once it runs is no other.
+    store.everywhere(Fault::None);
+    let jobs = start().await.unwrap();
+    assert!(jobs.ready().await);
+    store.everywhere(Fault::Fail);
+    assert!(!jobs.ready().await);
+    let error = jobs.enqueue(greet::job("Ada".into())).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_letter_is_found_replayed_and_discarded() {
     #[job(attempts = 1)]
     async fn brittle(notes: State<Notes>) -> Result<(), JobError> {
@@ -194,17 +367,27 @@ async fn a_web_process_enqueues_and_a_worker_elsewhere_gives_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disabled_process_under_an_in_process_adapter_refuses_what_nobody_would_run() {
+async fn under_an_in_process_adapter_what_nobody_would_run_is_refused() {
     let world = World::new().await;
-    let process = world.process([("JOBS_ENABLED", "false")]).register(greet::definition());
-    let jobs = process.start().await.unwrap();
-    for refused in [
-        jobs.enqueue(greet::job("Ada".into())).await,
-        jobs.trigger(greet::job("Ada".into())).await,
-        jobs.trigger("greet").await,
+    for (vars, why) in [
+        ([("JOBS_ENABLED", "false")], "JOBS_ENABLED is false"),
+        ([("WORKER_ROLE", "cron")], "WORKER_ROLE is cron"),
     ] {
-        let error = refused.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused);
-        assert!(error.to_string().contains("JOBS_ENABLED is false"), "{error}");
+        let process = world.process(vars).register(greet::definition());
+        let jobs = process.register(nap::definition()).start().await.unwrap();
+        let hourly = NewSchedule::every("hourly", hours(1), nap::job());
+        for refused in [
+            jobs.enqueue(greet::job("Ada".into())).await.map(|_| ()),
+            jobs.enqueue_many([greet::job("Ada".into())]).await.map(|_| ()),
+            jobs.trigger(greet::job("Ada".into())).await.map(|_| ()),
+            jobs.trigger("nap").await.map(|_| ()),
+            jobs.schedule(hourly).await,
+            jobs.replay(JobId::from_bytes([7; 16])).await.map(|_| ()),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Refused);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        assert!(jobs.scheduled_jobs().await.unwrap().is_empty());
     }
 }

@@ -105,6 +105,45 @@ async fn a_schedule_of_a_job_that_needs_a_payload_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_zone_that_cannot_be_kept_is_refused_with_its_name() {
+    #[job(name = "in-berlin", cron = "@daily", timezone = "Europe/Berlin")]
+    async fn in_berlin() {}
+    #[job(name = "bare")]
+    async fn bare() {}
+    let zone = "Europe/Berlin";
+    let interval = bare::definition().every(hours(1));
+    for (definition, parts) in [
+        (in_berlin::definition(), ["in-berlin", "\"Europe/Berlin\""]),
+        // It is its pattern's, whichever was said first.
+        (bare::definition().timezone(zone).cron("@daily"), ["bare", "\"Europe/Berlin\""]),
+        (bare::definition().cron("@daily").timezone(zone), ["bare", "\"Europe/Berlin\""]),
+        (
+            interval.clone().timezone(zone),
+            ["\"Europe/Berlin\"", "only a cron pattern can have one"],
+        ),
+        (interval.timezone("UTC"), ["\"UTC\"", "only a cron pattern can have one"]),
+    ] {
+        let world = World::new().await;
+        let error = world.process([]).register(definition).start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("tests/suite/registration.rs:"), "{text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{parts:?}: {text}");
+        assert!(world.store.scheduled_jobs().await.unwrap().records.is_empty());
+    }
+    // The one there is, said first or last.
+    for definition in [
+        bare::definition().timezone("UTC").cron("0 3 * * *"),
+        bare::definition().cron("0 3 * * *").timezone("UTC"),
+    ] {
+        let world = World::new().await;
+        let jobs = world.worker([], [definition]).await;
+        let schedules = jobs.scheduled_jobs().await.unwrap();
+        assert_eq!(schedules[0].next, Some(START + hours(3)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plain_function_runs_where_it_may_block() {
     #[job]
     fn blocking(number: u8, ctx: JobContext) -> Result<(u8, bool), JobError> {
