@@ -1,15 +1,18 @@
-//! The first command a newcomer runs, run as they would.
+//! The first commands a newcomer runs, run as they would.
 
-use std::collections::BTreeMap;
 use std::fs;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The built example: Cargo builds it with the tests.
-fn quickstart() -> Command {
+/// A built example: Cargo builds them with all tests, and not with this binary alone.
+fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test has a path");
     let target = test.parent().and_then(Path::parent).expect("it is in target/debug/deps");
-    let mut command = Command::new(target.join("examples/quickstart"));
+    let program = target.join("examples").join(name);
+    assert!(program.exists(), "the example is not built; run: cargo build --examples");
+    let mut command = Command::new(program);
     // Nothing of the machine that runs the tests.
     for (name, _) in std::env::vars_os() {
         if name
@@ -23,8 +26,12 @@ fn quickstart() -> Command {
     command
 }
 
+fn quickstart() -> Command {
+    example("quickstart")
+}
+
 fn run(dir: &Path) -> String {
-    let output = quickstart().arg(dir).output().expect("the example is built");
+    let output = quickstart().arg(dir).output().expect("it runs");
     transcript(&output)
 }
 
@@ -71,7 +78,7 @@ fn the_transcript_in_the_readme_is_what_a_newcomer_sees() {
     let (shown, _) = rest.split_once("\n```\n<!-- /quickstart -->").expect("it has an end");
     let (command, shown) = shown.split_once('\n').expect("it begins with the command");
     assert_eq!(command, "$ cargo run --example quickstart");
-    let seen = transcript(&quickstart().output().expect("the example is built"));
+    let seen = transcript(&quickstart().output().expect("it runs"));
     assert!(seen.lines().count() <= 25, "it is too long:\n{seen}");
     assert!(shown.lines().count() <= 25);
     assert_eq!(shape(shown), shape(&seen), "\nin the README:\n{shown}\n\nseen:\n{seen}");
@@ -146,12 +153,76 @@ fn ten_thousand_files_are_ten_thousand_jobs() {
     assert!(seen.lines().count() <= 60, "it is too long:\n{seen}");
 }
 
+#[cfg(unix)]
+#[test]
+fn how_far_it_is_is_told_while_there_are_retries() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("one.txt"), "a\n").unwrap();
+    // Their retries take longer than it takes until the next line is due.
+    for n in 0..20 {
+        let link = dir.path().join(format!("{n}.txt"));
+        std::os::unix::fs::symlink("/nowhere/at/all", link).unwrap();
+    }
+    let seen = run(dir.path());
+    let told: Vec<_> = seen.lines().filter(|line| line.ends_with(" to go")).collect();
+    assert!(!told.is_empty(), "{seen}");
+    for line in told {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [done, "done,", left, "to", "go"] = words[..] else { panic!("{line:?}") };
+        let (done, left): (u32, u32) = (done.parse().unwrap(), left.parse().unwrap());
+        assert!(left > 0 && done + left <= 21, "{line:?}");
+    }
+}
+
+#[test]
+fn json_logs_hold_the_start_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = quickstart().arg(dir.path()).env("JOBS_LOG", "json").output().unwrap();
+    let logged = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{logged}");
+    let events: Vec<serde_json::Value> = logged
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line:?}")))
+        .collect();
+    assert!(events.iter().all(serde_json::Value::is_object), "{logged}");
+    let started: Vec<_> =
+        events.iter().filter(|event| event["fields"]["message"] == "shiftwork started").collect();
+    let [started] = started[..] else { panic!("{logged}") };
+    assert_eq!(started["level"], "INFO");
+    for (field, value) in [
+        ("provider", "memory"),
+        ("role", "worker"),
+        ("app", "quickstart"),
+        ("namespace", "shiftwork"),
+        ("job_names", "data-retention, digest_file, progress, report"),
+        ("queues", "default, files, reports"),
+    ] {
+        assert_eq!(started["fields"][field], value, "{started}");
+    }
+    // What is for people stays apart from it.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("Digesting 0 files,") && !shown.contains('{'), "{shown}");
+}
+
+#[test]
+fn trigger_shows_a_job_run_by_hand_by_id_and_by_job_and_a_slip() {
+    let output = example("trigger").output().unwrap();
+    let shown = transcript(&output);
+    let lines: Vec<_> = shown.lines().collect();
+    let [by_id, by_job, refused] = lines[..] else { panic!("{shown}") };
+    assert_eq!(by_id, r#"by id:   Some(Report { orders: 42, asked_by: "nobody" })"#);
+    assert_eq!(by_job, r#"by job:  Some(Report { orders: 42, asked_by: "ada" })"#);
+    assert!(refused.starts_with("refused: nothing to trigger is named \"nightly_raport\""));
+    assert!(refused.ends_with("did you mean \"nightly_report\"?"), "{refused}");
+}
+
 #[test]
 fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let wrong: BTreeMap<&str, &str> = BTreeMap::from([
+    let wrong = [
         ("JOBS_ENABLED", "maybe"),
         ("JOBS_PROVIDER", "memroy"),
+        ("WORKER_ROLE", "wroker"),
         ("WORKER_ROLE", "web"),
         ("JOBS_QUEUES", "fils"),
         ("JOBS_NAMESPACE", "a{b}"),
@@ -178,8 +249,19 @@ fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
         ("JOBS_DATA_RETENTION_ENABLED", "often"),
         ("JOBS_LOG", "xml"),
         ("JOBS_MEMORY_CAPACITY", "0"),
-        ("JOBS_CONCURENCY", "4"),
-    ]);
+    ];
+    let readme = include_str!("../../README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let variables: Vec<_> = rows
+        .filter(|name| name.starts_with("JOBS_") || name.starts_with("WORKER_"))
+        .map(|name| name.replace("<NAME>", "FILES").replace("<ID>", "DATA_RETENTION"))
+        .collect();
+    assert!(variables.len() > 20, "the README has {variables:?}");
+    for name in &variables {
+        assert!(wrong.iter().any(|(wrong, _)| wrong == name), "no wrong value of {name} is tried");
+    }
+    // And one that is no variable at all.
+    let wrong = wrong.into_iter().chain([("JOBS_CONCURENCY", "4")]);
     for (name, value) in wrong {
         let output = quickstart().arg(dir.path()).env(name, value).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -190,9 +272,22 @@ fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
 
 #[cfg(unix)]
 #[test]
-fn staying_ends_gracefully_at_a_signal() {
-    use std::io::{BufRead, BufReader};
+fn hello_greets_and_ticks_until_a_signal() {
+    let mut child = example("hello").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut reach = |what: &str| lines.find(|line| line.starts_with(what)).expect("it goes on");
+    reach("attempt 1 of 5 to welcome Ada");
+    assert!(reach("Finished(").contains("success: true"));
+    // A second after the first, it has long begun to listen for signals.
+    reach("tick for ");
+    reach("tick for ");
+    crate::signals::send("INT", child.id());
+    assert!(child.wait().unwrap().success());
+}
 
+#[cfg(unix)]
+#[test]
+fn staying_ends_gracefully_at_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = quickstart()
         .args([PathBuf::from("--stay"), dir.path().into()])
