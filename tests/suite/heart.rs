@@ -305,7 +305,7 @@ fn a_handler_that_blocks_every_thread_for_three_leases_keeps_its_lease() {
     async fn blocks_its_thread(both: u8) {
         let _ = both;
         BLOCKED.store(true, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(3200));
+        std::thread::sleep(Duration::from_millis(6500));
     }
     let runtime = || {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -313,12 +313,12 @@ fn a_handler_that_blocks_every_thread_for_three_leases_keeps_its_lease() {
     };
     let (blocked, watching) = (runtime(), runtime());
     let mut settings = StoreSettings::default();
-    settings.lease = Duration::from_secs(1);
-    settings.grace = Duration::from_millis(250);
+    settings.lease = Duration::from_secs(2);
+    settings.grace = Duration::from_secs(1);
     settings.keep_completed.age = Duration::from_secs(3600);
     let store = watching.block_on(memory(settings, Arc::new(SystemClock))).unwrap();
     let process = || {
-        Jobs::from_vars([("JOBS_LEASE", "1s"), ("JOBS_KEEP_COMPLETED", "1h")])
+        Jobs::from_vars([("JOBS_LEASE", "2s"), ("JOBS_KEEP_COMPLETED", "1h")])
             .without_linked_jobs()
             .adapter(store.clone())
             .register(blocks_its_thread::definition())
