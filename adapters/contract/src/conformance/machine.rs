@@ -205,6 +205,13 @@ impl Player {
                 self.kit.set_clock(now + self.kit.units(*units));
                 self.sweep().await.map(|_| ())
             }
+            Step::JumpBack(units) => {
+                let from = self.now().await?;
+                if self.kit.set_clock(from - self.kit.units(*units)) {
+                    self.model.set_back(from, self.now().await?);
+                }
+                Ok(())
+            }
             Step::Cancel(job) => self.cancel_job(*job).await,
             Step::Replay(job) => self.replay(*job).await,
             Step::Discard(job) => self.discard(*job).await,

@@ -44,6 +44,8 @@ pub(super) enum Step {
     /// Time passes and nobody sweeps before it has.
     Sleep(u32),
     JumpForward(u32),
+    /// The clock is set back, and nobody sweeps at once.
+    JumpBack(u32),
     Cancel(Index),
     Replay(Index),
     Discard(Index),
@@ -134,6 +136,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => (0..7_u32).prop_map(Step::Pass),
         1 => (1..12_u32).prop_map(Step::Sleep),
         1 => (1..12_u32).prop_map(Step::JumpForward),
+        1 => (1..12_u32).prop_map(Step::JumpBack),
         3 => index().prop_map(Step::Cancel),
         3 => index().prop_map(Step::Replay),
         1 => index().prop_map(Step::Discard),

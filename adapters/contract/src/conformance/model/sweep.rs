@@ -34,6 +34,22 @@ impl Model {
         Ok(())
     }
 
+    /// The clock was set back: a lease may be cut to its length, and so may the grace of who is
+    /// suspected; neither has to be.
+    pub(in super::super) fn set_back(&mut self, from: Timestamp, to: Timestamp) {
+        for life in self.lives.values_mut() {
+            let Some(lease) = &mut life.lease else { continue };
+            lease.from = lease.from.min(to + self.settings.lease);
+            if let (Some(may), must) = &mut life.suspected {
+                *may = (*may).min(to);
+                if must.is_none() {
+                    // Suspected or not, it has until then.
+                    lease.to = lease.to.max(from + self.settings.grace);
+                }
+            }
+        }
+    }
+
     /// After a sweep that left nothing to do, no finished job is there that need not be kept.
     pub(in super::super) fn trimmed(&self, now: Timestamp) -> Verdict {
         for job in self.jobs.values() {
@@ -124,8 +140,8 @@ impl Model {
             let given_up = |since: Timestamp| since + self.settings.grace;
             match life.suspected {
                 (_, Some(since)) => Some(given_up(since)),
-                // Whether it is suspected is not certain.
-                (Some(since), None) => Some(given_up(since).max(life.lease?.to)),
+                // Whether it is suspected is not certain, nor whether since this very sweep.
+                (Some(_), None) => Some(given_up(last.now).max(life.lease?.to)),
                 (None, None) => Some(life.lease?.to),
             }
         });
