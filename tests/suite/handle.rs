@@ -310,18 +310,21 @@ async fn start_fails_with_the_store_that_does_not_answer() {
 
     let world = World::new().await;
     let store = Faulty::on(world.store.clone());
-    store.everywhere(Fault::Fail);
-    let start = async || {
-        let process = world.process_on(store.clone(), []);
+    let start = async |role: &str| {
+        let process = world.process_on(store.clone(), [("WORKER_ROLE", role)]);
         process.register(greet::definition()).start().await
     };
-    let error = start().await.unwrap_err();
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
-    assert!(error.is_retryable(), "{error}");
-    assert!(error.to_string().contains("told to fail"), "{error}");
-    // What a web process is told once it runs is no other.
+    store.everywhere(Fault::Fail);
+    // Also where nothing but a sign of life is asked of it.
+    for role in ["worker", "cron", "async"] {
+        let error = start(role).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("told to fail"), "{error}");
+    }
+    // Once it runs, it is told the same.
     store.everywhere(Fault::None);
-    let jobs = start().await.unwrap();
+    let jobs = start("worker").await.unwrap();
     assert!(jobs.ready().await);
     store.everywhere(Fault::Fail);
     assert!(!jobs.ready().await);
