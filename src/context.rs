@@ -146,9 +146,14 @@ impl JobContext {
         self.0.cancelled.cancelled()
     }
 
-    /// The same as a token, to hand on.
-    pub fn cancellation(&self) -> &CancellationToken {
-        &self.0.cancelled
+    /// The same as a token, to hand on. To cancel it is not to cancel the attempt.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.0.cancelled.child_token()
+    }
+
+    /// Tells the handler to stop, since its time is over.
+    pub(crate) fn time_out(&self) {
+        self.0.cancelled.cancel();
     }
 
     /// Whether the process is about to end: long work should come to a good place to stop. What

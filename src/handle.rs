@@ -115,9 +115,31 @@ impl Jobs {
     fn resolve(&self, job: NewJob) -> Result<(QueueName, shiftwork_adapter::JobSpec)> {
         self.check_somebody_runs()?;
         let Shared { registry, settings, clock, random, .. } = &*self.shared;
-        job.resolve(registry, self.caused_by.as_deref(), settings.max_payload, || {
-            random.job_id(clock.now())
-        })
+        let resolved =
+            job.resolve(registry, self.caused_by.as_deref(), settings.max_payload, || {
+                random.job_id(clock.now())
+            })?;
+        self.check_somebody_serves(&resolved.0)?;
+        Ok(resolved)
+    }
+
+    /// A queue that this process leaves out is served by nobody where no other process can. Who
+    /// lent a store may have lent it to others.
+    fn check_somebody_serves(&self, queue: &QueueName) -> Result<()> {
+        let Shared { settings, adapter, lent, .. } = &*self.shared;
+        if *lent || adapter.capabilities().many_processes || settings.serves.includes(queue) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "JOBS_QUEUES leaves out the queue {:?}, and no other process can serve it: the \
+                 provider {:?} keeps jobs in this one; serve it, or use a provider that processes \
+                 share",
+                queue.as_str(),
+                adapter.provider()
+            ),
+        ))
     }
 
     fn run(&self, queue: QueueName, id: JobId, answer: Option<&Enqueued>) -> Run {
@@ -218,6 +240,7 @@ impl Jobs {
         let Shared { registry, settings, .. } = &*self.shared;
         let inherited = self.caused_by.as_deref().and_then(|causes| causes.scope.clone());
         let schedule = schedule.resolve(registry, inherited, settings.max_payload)?;
+        self.check_somebody_serves(&schedule.queue)?;
         let occurrences = Occurrences::parse(&schedule.timing)
             .map_err(|fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id)))?;
         let now = self.shared.adapter.ping().await?.now;
@@ -373,7 +396,7 @@ impl Jobs {
             health.problems.extend(stalled);
             health.unknown_jobs = engine.unknown().list();
             health.problems.extend(engine.broken());
-            health.problems.extend(engine.store().problem());
+            health.problems.extend(engine.store().problems());
             for queue in &health.queues {
                 if let Some(stalled) = queue.stalled_for {
                     health.problems.push(format!(
@@ -401,8 +424,8 @@ impl Jobs {
     /// Where the process could not go on: [`Engine`](ErrorKind::Engine), after the shutdown. Let
     /// it end the process, so that something starts it again.
     pub async fn run_until_shutdown(&self) -> Result<()> {
-        crate::signals::first(self.engine()).await?;
-        crate::signals::exit_at_the_next()?;
+        let first = crate::signals::first(self.engine()).await?;
+        crate::signals::exit_at_the_second(first).await;
         let broken = self.engine().and_then(|engine| engine.broken());
         self.shutdown().await?;
         match broken {

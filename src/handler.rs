@@ -20,11 +20,15 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = HandlerResult> + Sen
 pub(crate) struct PayloadError(serde_json::Error);
 
 impl fmt::Display for PayloadError {
-    /// serde_json tells the place and the kind of the fault, and may quote the value it found
-    /// there; a payload is not for the log, so the quotation is left out.
+    /// serde_json tells the place and the kind of the fault, and may quote what it found there; a
+    /// payload is not for the log, so the quotation is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        write!(f, "the payload is not what the handler takes: {}", without_quoted_values(&text))
+        let (line, column) = (self.0.line(), self.0.column());
+        let fault = without_quotations(&self.0.to_string());
+        write!(
+            f,
+            "the payload is not what the handler takes: {fault} at line {line} column {column}"
+        )
     }
 }
 
@@ -101,16 +105,27 @@ fn decode<P: DeserializeOwned>(payload: &Payload) -> Result<P, PayloadError> {
 
 /// `invalid type: string "hunter2", expected u64` → `invalid type: string, expected u64`.
 ///
-/// Cut from the first quotation to the last ", expected", so that a value that itself contains
-/// one is cut whole; what stands behind it is of the program's own types.
-fn without_quoted_values(message: &str) -> String {
-    let quotes = message.starts_with("invalid ") || message.starts_with("unknown variant");
-    match (message.find(['"', '`']), message.rfind(", expected")) {
-        (Some(value), Some(expected)) if quotes && value < expected => {
-            format!("{}{}", message[..value].trim_end(), &message[expected..])
-        }
-        _ => message.to_owned(),
+/// What is wrong is told by the kind of the fault and by what was expected: names of the program's
+/// own types and fields. Between the two stands what was found, which is cut from the first
+/// quotation to the last ", expected", so that a value that itself contains one is cut whole. A
+/// message of another form is a type's own, and may quote anything.
+fn without_quotations(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let starts = |starts: &[&str]| starts.iter().any(|start| message.starts_with(start));
+    if starts(&["missing field `", "duplicate field `"]) {
+        return message.to_owned();
     }
+    if starts(&["invalid type: ", "invalid value: ", "invalid length ", "unknown "]) {
+        let found = message.find(['"', '`']).unwrap_or(message.len());
+        return match message.rfind(", expected") {
+            Some(expected) if found < expected => {
+                format!("{}{}", message[..found].trim_end(), &message[expected..])
+            }
+            Some(_) => message.to_owned(),
+            None => message[..found].trim_end().to_owned(),
+        };
+    }
+    "a value is refused, or it is no JSON".to_owned()
 }
 
 #[cfg(test)]
@@ -132,5 +147,27 @@ mod tests {
         let message = decoding::<u8>("70000");
         assert!(!message.contains("70000"), "{message}");
         assert!(message.contains("expected u8"), "{message}");
+    }
+
+    #[test]
+    fn neither_a_field_nor_what_a_type_says_itself_shows_what_a_payload_holds() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Strict {
+            #[allow(dead_code)]
+            number: u8,
+        }
+        for (json, told) in [
+            (r#"{"hunter2": 1}"#, "unknown field, expected `number` at line 1 column 10"),
+            (r#"{}"#, "missing field `number` at line 1 column 2"),
+            (r#"{"number": "hunter2, expected"}"#, "invalid type: string, expected u8"),
+        ] {
+            let message = decoding::<Strict>(json);
+            assert!(message.contains(told) && !message.contains("hunter2"), "{message}");
+        }
+        for json in [r#""hunter2:x""#, "hunter2"] {
+            let message = decoding::<shiftwork_adapter::QueueName>(json);
+            assert!(message.contains("a value is refused") && !message.contains("hunter2"));
+        }
     }
 }

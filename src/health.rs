@@ -108,32 +108,38 @@ impl UnknownNames {
     }
 }
 
-/// Whether the store answers.
+/// Whether the store answers, each loop that asks it.
 #[derive(Debug, Default)]
 pub(crate) struct StoreHealth {
     failing: AtomicBool,
-    message: Mutex<Option<String>>,
+    messages: Mutex<BTreeMap<String, String>>,
 }
 
 impl StoreHealth {
     /// Called at every answer: cheap while all is well.
-    pub(crate) fn answered(&self) {
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
-            *self.message.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            info!("the store answers again");
+    pub(crate) fn answered(&self, who: &str) {
+        if !self.failing.load(Ordering::Relaxed) {
+            return;
         }
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if messages.remove(who).is_some() {
+            info!(who, "the store answers again");
+        }
+        self.failing.store(!messages.is_empty(), Ordering::Relaxed);
     }
 
     /// Says so with growing silence: at the 1st, 2nd, 4th, 8th … failure in a row.
-    pub(crate) fn failed(&self, error: &AdapterError, in_a_row: u32) {
+    pub(crate) fn failed(&self, who: &str, error: &AdapterError, in_a_row: u32) {
         if in_a_row.is_power_of_two() {
-            warn!(%error, in_a_row, "the store failed; it is asked again");
+            warn!(who, %error, in_a_row, "the store failed; it is asked again");
         }
-        *self.message.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.insert(who.into(), error.to_string());
         self.failing.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.message.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.iter().map(|(who, message)| format!("{who}: {message}")).collect()
     }
 }

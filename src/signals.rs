@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 
+/// What began the end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    Signal,
+    Broken,
+}
+
 /// Waits for the first signal to end, or for the process being broken.
-pub(crate) async fn first(engine: Option<Arc<Engine>>) -> Result<()> {
+pub(crate) async fn first(engine: Option<Arc<Engine>>) -> Result<First> {
     let broke = async {
         match &engine {
             Some(engine) => engine.broke().await,
@@ -14,45 +23,87 @@ pub(crate) async fn first(engine: Option<Arc<Engine>>) -> Result<()> {
         }
     };
     tokio::select! {
-        signal = any() => signal.map(drop),
-        () = broke => Ok(()),
+        signal = any() => signal.map(|_| First::Signal),
+        () = broke => Ok(First::Broken),
     }
 }
 
-/// Lets the next signal end the process at once. It is listened for on a thread of its own, and
+/// Lets the second signal end the process at once. It is listened for on a thread of its own, and
 /// for as long as the process lives: a handler that blocks can keep its runtime, and so the
-/// process, from ending long after everything else has been shut down.
-pub(crate) fn exit_at_the_next() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(unheard)?;
-    let listen = move || {
-        if let Ok(code) = runtime.block_on(any()) {
-            std::process::exit(code);
-        }
+/// process, from ending long after everything else has been shut down. Returns when it listens.
+pub(crate) async fn exit_at_the_second(first: First) {
+    let (listening, listens) = tokio::sync::oneshot::channel();
+    let listen = move || -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let code = runtime.map_err(unheard)?.block_on(async {
+            let mut signals = Signals::listen()?;
+            // Nobody waits for it any more: the process is about to end.
+            let _ = listening.send(());
+            if first == First::Broken {
+                signals.next().await;
+            }
+            Ok::<_, Error>(signals.next().await)
+        })?;
+        std::process::exit(code)
     };
-    std::thread::Builder::new()
-        .name("shiftwork-signals".into())
-        .spawn(listen)
-        .map(drop)
-        .map_err(unheard)
+    let thread = std::thread::Builder::new().name("shiftwork-signals".into());
+    let spawned = thread.spawn(|| {
+        if let Err(error) = listen() {
+            warn!(%error, "a second signal will not end this process at once");
+        }
+    });
+    match spawned {
+        // Where it cannot listen, it says so, and the shutdown goes on.
+        Ok(_) => drop(listens.await),
+        Err(error) => warn!(%error, "a second signal will not end this process at once"),
+    }
 }
 
-/// 128 and the signal's number, as shells have it.
-#[cfg(unix)]
 async fn any() -> Result<i32> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(unheard);
-    let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok(128 + 15),
-        _ = interrupt.recv() => Ok(128 + 2),
+    Ok(Signals::listen()?.next().await)
+}
+
+/// The signals, from when they are listened for.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(unheard)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(unheard)?,
+        })
+    }
+
+    /// 128 and the signal's number, as shells have it.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => 128 + 15,
+            _ = self.interrupt.recv() => 128 + 2,
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn any() -> Result<i32> {
-    tokio::signal::ctrl_c().await.map(|()| 130).map_err(unheard)
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> i32 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 130,
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 fn unheard(error: std::io::Error) -> Error {

@@ -118,6 +118,10 @@ impl States {
         self.values.contains_key(&id)
     }
 
+    pub(crate) fn have(&self, needs: &Needs) -> bool {
+        needs.0.iter().all(|(id, _)| self.contains(*id))
+    }
+
     /// Adds every part that can be had, parts of parts too. What was given stays as given.
     pub(crate) fn add_parts(&mut self, by_hand: &[SubState]) {
         let all: Vec<_> = by_hand

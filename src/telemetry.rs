@@ -71,7 +71,7 @@ where
         let mut causes = Causes::default();
         attributes.record(&mut causes);
         if let Some(span) = context.span(id).filter(|_| causes != Causes::default()) {
-            span.extensions_mut().insert(causes);
+            span.extensions_mut().replace(causes);
         }
     }
 
@@ -80,7 +80,7 @@ where
         let mut extensions = span.extensions_mut();
         let mut causes = extensions.remove::<Causes>().unwrap_or_default();
         values.record(&mut causes);
-        extensions.insert(causes);
+        extensions.replace(causes);
     }
 }
 

@@ -57,7 +57,7 @@ impl Variables {
         let source = File::from(file).format(FileFormat::Toml).required(false);
         match Config::builder().add_source(source).build() {
             Ok(read) => variables.add_file("", read.cache, problems),
-            Err(fault) => problems.add(format!("{FILE} cannot be read: {fault}")),
+            Err(fault) => problems.add(format!("{FILE} cannot be read: {}", unquoted(&fault))),
         }
         variables.add_environment(environment, problems);
         variables
@@ -129,6 +129,13 @@ impl Variables {
     }
 }
 
+/// What is wrong with a file, and where, without the line itself: it may hold a password.
+fn unquoted(fault: &config::ConfigError) -> String {
+    let told = fault.to_string();
+    let lines = told.lines().filter(|line| !line.contains('|') && !line.trim().is_empty());
+    lines.map(str::trim).collect::<Vec<_>>().join(": ")
+}
+
 fn is_ours(name: &str) -> bool {
     name.starts_with("JOBS_") || matches!(name, "WORKER_ROLE" | "REDIS_URL" | "UPSTASH_REDIS_URL")
 }
@@ -175,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_toml_or_says_something_else_is_a_problem() {
-        assert!(layered("jobs = [", &[]).1.contains("shiftwork.toml cannot be read"));
+        let fault = layered("[jobs]\nredis_url = \"redis://:hunter2@host", &[]).1;
+        assert!(fault.contains("shiftwork.toml cannot be read"), "{fault}");
+        assert!(fault.contains("line 2") && !fault.contains("hunter2"), "{fault}");
         assert!(layered("attempts = 5", &[]).1.contains("sets ATTEMPTS, which is none of ours"));
     }
 

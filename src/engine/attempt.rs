@@ -18,7 +18,7 @@ use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 use super::Engine;
 use super::backoff;
 use super::ledger::{Claim, Ledger};
-use super::settle::{Decision, End, decide, name};
+use super::settle::{Decision, End, Stop, decide, name};
 use crate::handler::Runnable;
 use crate::registry::Registered;
 use crate::{JobContext, JobResult};
@@ -54,7 +54,13 @@ impl Attempt {
             Some(job) => caught(Box::pin(self.execute(job)), |end| end).await,
             None => self.unknown_name(),
         };
-        report.settled(self.settle(end, began.elapsed()));
+        let took = began.elapsed();
+        // What an error says of itself is the application's code, and may panic.
+        let settle = |end| catch_unwind(AssertUnwindSafe(|| self.settle(end, took)));
+        let settlement = settle(end)
+            .or_else(|panic| settle(End::Panicked(panic_message(&*panic))))
+            .unwrap_or_default();
+        report.settled(settlement);
     }
 
     async fn execute(&self, job: &Registered) -> End {
@@ -65,7 +71,7 @@ impl Attempt {
                 Err(panic) => return End::Panicked(panic_message(&*panic)),
                 Ok(Runnable::Async(Err(error))) => return End::Undecodable(error.to_string()),
                 Ok(Runnable::Async(Ok(future))) => Box::pin(caught(future, End::Returned)),
-                Ok(Runnable::Blocking(run)) => Box::pin(on_blocking_pool(run)),
+                Ok(Runnable::Blocking(run)) => Box::pin(on_blocking_pool(self.ctx.clone(), run)),
             };
         let timed_out = tokio::select! {
             biased;
@@ -73,11 +79,13 @@ impl Attempt {
             () = self.ctx.cancelled() => false,
             () = sleep(self.timeout) => true,
         };
-        self.ctx.cancellation().cancel();
+        self.ctx.time_out();
         let last_word = timeout(STOP_GRACE, running).await;
         match last_word {
-            // It was in time after all: done is done.
-            Ok(end @ End::Returned(Ok(JobResult { success: true, .. }))) => return end,
+            // It was in time after all: done is done, unless the job is another's by now.
+            Ok(end @ End::Returned(Ok(JobResult { success: true, .. }))) => {
+                return self.as_told(end);
+            }
             Ok(_) => {}
             Err(_) if job.definition.handler.is_blocking() => warn!(
                 job.id = %self.ctx.id(),
@@ -97,6 +105,7 @@ impl Attempt {
     /// because it should, or because of a shutdown, spends no attempt.
     fn as_told(&self, end: End) -> End {
         match (end, self.ctx.stopped()) {
+            (_, Some(Stop::LeaseLost)) => End::Stopped(Stop::LeaseLost),
             // Done is done.
             (end @ End::Returned(Ok(JobResult { success: true, .. })), _) => end,
             (_, Some(stop)) => End::Stopped(stop),
@@ -238,13 +247,22 @@ async fn caught<T>(
     polled.await
 }
 
+/// Runs a handler that may block. One that was told to stop before the pool had a thread for it is
+/// not begun: by then its job may be another worker's.
 async fn on_blocking_pool(
+    ctx: JobContext,
     run: Box<
         dyn FnOnce() -> Result<crate::handler::HandlerResult, crate::handler::PayloadError> + Send,
     >,
 ) -> End {
     let span = Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(run)).await {
+    let begin = move || (!ctx.is_cancelled()).then(|| span.in_scope(run));
+    let ended = match tokio::task::spawn_blocking(begin).await {
+        Ok(None) => return End::Interrupted,
+        Ok(Some(ended)) => Ok(ended),
+        Err(error) => Err(error),
+    };
+    match ended {
         Ok(Ok(result)) => End::Returned(result),
         Ok(Err(error)) => End::Undecodable(error.to_string()),
         Err(error) => match error.try_into_panic() {

@@ -42,11 +42,13 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
         match tick(&engine, &mut read).await {
             Ok(Tick::Fired) => {
                 failures = 0;
+                engine.store.answered(pulse.what());
                 pulse.round();
                 tokio::task::yield_now().await;
             }
             Ok(Tick::Idle { next, ticket }) => {
                 failures = 0;
+                engine.store.answered(pulse.what());
                 let look_anew = engine.shared.clock.longest_sleep();
                 let certain = adapter.capabilities().wakeups == Wakeups::Certain;
                 let poll = (!certain).then_some(POLL);
@@ -67,7 +69,7 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {
                 failures += 1;
-                engine.store.failed(&error, failures);
+                engine.store.failed(pulse.what(), &error, failures);
                 let pause = sleep(retry::delay(failures, &engine.shared.random));
                 pulse.answering(engine.unless_draining(pause)).await;
             }
@@ -84,7 +86,6 @@ enum Tick {
 
 async fn tick(engine: &Engine, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
     let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
-    engine.store.answered();
     let mut due = Vec::new();
     let mut next: Option<Timestamp> = None;
     for record in &records {

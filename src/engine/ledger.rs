@@ -168,6 +168,11 @@ impl Ledger {
         entries.running.len() + entries.ended.len()
     }
 
+    /// Whether any attempt runs.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.lock().running.is_empty()
+    }
+
     /// Tells running attempts to stop: all of them, or those of these jobs.
     pub(crate) fn stop(&self, why: Stop, jobs: Option<&[JobId]>) {
         for ((job, _), running) in &self.lock().running {
@@ -223,6 +228,7 @@ impl Ledger {
             let settlement = Some(Settlement::new(job, generation, release));
             let claim = (job, generation);
             entries.ended.push(Ended { claim, settlement, incarnation, solo });
+            ctx.stop(Stop::Shutdown);
             contexts.push(ctx);
         }
         drop(entries);

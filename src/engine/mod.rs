@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use shiftwork_adapter::QueueName;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -182,21 +182,22 @@ impl Engine {
         let running: usize = self.ledgers.iter().map(|(_, ledger)| ledger.open()).sum();
         info!(running, ?grace, "shutting down: no job is claimed any more");
         let mut loops = self.loops.lock().await;
-        if !all_ended(&mut loops, grace).await {
+        if !self.is_quiet(&mut loops, grace).await {
             warn!("the grace period is over: what runs is cancelled");
             self.ledgers.iter().for_each(|(_, ledger)| ledger.stop(Stop::Shutdown, None));
             // A little longer than the handlers have, so that their tasks can report.
-            if !all_ended(&mut loops, STOP_GRACE + STOP_GRACE / 2).await {
+            if !self.is_quiet(&mut loops, STOP_GRACE + STOP_GRACE / 2).await {
                 for ctx in self.ledgers.iter().flat_map(|(_, ledger)| ledger.abandon()) {
                     error!(job.id = %ctx.id(), job.name = %ctx.name(), job.queue = %ctx.queue(),
                         "a handler cannot be aborted: it blocks its thread; its job is handed back");
                 }
-                if !all_ended(&mut loops, LAST_WORDS).await {
+                if !self.is_quiet(&mut loops, LAST_WORDS).await {
                     error!(
                         "the store could not be told of everything: what it does not know of \
                             comes back when the leases lapse"
                     );
-                    loops.shutdown().await;
+                    // Not waited for: they may share the threads that handlers block.
+                    loops.abort_all();
                 }
             }
         }
@@ -215,6 +216,39 @@ impl Engine {
     fn probe(&self) {
         self.ledgers.iter().for_each(|(_, ledger)| ledger.probe());
         self.pulses.iter().for_each(|pulse| pulse.probe());
+    }
+
+    /// Waits until every loop has ended and no attempt runs, but no longer than so long. A loop
+    /// that broke down has ended, and its attempts may run all the same.
+    async fn is_quiet(&self, loops: &mut JoinSet<()>, within: Duration) -> bool {
+        let quiet = async {
+            all_ended(loops).await;
+            while self.ledgers.iter().any(|(_, ledger)| ledger.is_running()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = quiet => true,
+            () = self.elapsed(within) => false,
+        }
+    }
+
+    /// Passes so much time, also where handlers block every thread of the runtime, and with them
+    /// its timers.
+    async fn elapsed(&self, duration: Duration) {
+        if self.shared.clock.is_simulated() {
+            return tokio::time::sleep(duration).await;
+        }
+        let (passed, passes) = tokio::sync::oneshot::channel();
+        let wait = move || {
+            std::thread::sleep(duration);
+            // Where nobody waits any more, it was not needed.
+            let _ = passed.send(());
+        };
+        match std::thread::Builder::new().name("shiftwork-grace".into()).spawn(wait) {
+            Ok(_) => drop(passes.await),
+            Err(_) => tokio::time::sleep(duration).await,
+        }
     }
 
     /// How each worker is; and each other loop that has not got round for three leases or more.
@@ -264,12 +298,6 @@ impl Engine {
     }
 }
 
-async fn all_ended(loops: &mut JoinSet<()>, within: Duration) -> bool {
-    let deadline = Instant::now() + within;
-    while !loops.is_empty() {
-        if timeout_at(deadline, loops.join_next()).await.is_err() {
-            return false;
-        }
-    }
-    true
+async fn all_ended(loops: &mut JoinSet<()>) {
+    while loops.join_next().await.is_some() {}
 }

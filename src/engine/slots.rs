@@ -16,6 +16,7 @@
 //! **Always:** dealt and free slots together are as many as there are; no queue holds more than
 //! its own limit.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -32,8 +33,9 @@ struct Inner {
     total: usize,
     free: usize,
     queues: Vec<Queue>,
-    /// Which queue has, or waits for, the process for itself.
-    solo: Option<usize>,
+    /// Which queues wish for the process for themselves, in turn.
+    solo: VecDeque<usize>,
+    /// The first of them has it.
     solo_granted: bool,
     /// The pass at which a queue was served last: where a queue that comes back starts, so that it
     /// goes ahead of one that has just been served, and does not catch up on what it did not want.
@@ -75,7 +77,7 @@ impl Slots {
                 total,
                 free: total,
                 queues,
-                solo: None,
+                solo: VecDeque::new(),
                 solo_granted: false,
                 clock: 0,
             }),
@@ -135,15 +137,17 @@ impl Seat {
         inner.deal(&self.slots.seats);
     }
 
-    /// Asks for the whole process, and whether it has it now: as soon as every slot is back. Until
-    /// [`end_solo`](Self::end_solo), nothing is dealt to anyone. One slot counts as taken then.
+    /// Asks for the whole process, and whether it has it now: in turn, and as soon as every slot is
+    /// back. Until [`end_solo`](Self::end_solo), nothing is dealt to anyone. One slot counts as
+    /// taken then.
     pub(crate) fn take_solo(&self) -> bool {
         let mut inner = self.slots.lock();
-        if *inner.solo.get_or_insert(self.index) != self.index || inner.solo_granted {
-            return false;
+        if !inner.solo.contains(&self.index) {
+            inner.solo.push_back(self.index);
         }
-        inner.withdraw_offers();
-        if inner.free < inner.total {
+        inner.withdraw_offers(self.index);
+        let in_turn = inner.solo.front() == Some(&self.index) && !inner.solo_granted;
+        if !in_turn || inner.free < inner.total {
             return false;
         }
         inner.solo_granted = true;
@@ -152,15 +156,19 @@ impl Seat {
         true
     }
 
-    /// Lets the others go on. The slot is returned apart.
+    /// Has the whole process no longer, or wishes for it no longer. The slot is returned apart. The
+    /// others have their turn before the next who wishes to be alone.
     pub(crate) fn end_solo(&self) {
         let mut inner = self.slots.lock();
-        if inner.solo == Some(self.index) {
-            inner.solo = None;
+        let Some(place) = inner.solo.iter().position(|index| *index == self.index) else { return };
+        inner.solo.remove(place);
+        if place == 0 {
             inner.solo_granted = false;
-            inner.deal(&self.slots.seats);
-            // Another may have asked in vain.
-            self.slots.seats.iter().for_each(Notify::notify_one);
+        }
+        if !inner.solo_granted {
+            inner.deal_all(&self.slots.seats);
+            // Who wishes for it may be the next.
+            inner.solo.iter().for_each(|index| self.slots.seats[*index].notify_one());
         }
     }
 }
@@ -182,13 +190,14 @@ impl Inner {
     }
 
     fn deal(&mut self, seats: &[Notify]) {
-        if self.solo.is_some() {
-            self.withdraw_offers();
-            if let (Some(index), true) = (self.solo, self.free == self.total) {
-                seats[index].notify_one();
-            }
-            return;
+        match self.solo.front() {
+            None => self.deal_all(seats),
+            Some(index) if self.free == self.total => seats[*index].notify_one(),
+            Some(_) => {}
         }
+    }
+
+    fn deal_all(&mut self, seats: &[Notify]) {
         while self.free > 0 {
             let wanting = self.queues.iter().enumerate().filter(|(_, queue)| queue.may_have());
             let Some((index, _)) = wanting.min_by_key(|(_, queue)| queue.pass) else { return };
@@ -204,11 +213,10 @@ impl Inner {
         }
     }
 
-    fn withdraw_offers(&mut self) {
-        for index in 0..self.queues.len() {
-            let offered = std::mem::take(&mut self.queues[index].offered);
-            self.release(index, offered);
-        }
+    fn withdraw_offers(&mut self, index: usize) {
+        self.queues[index].wants = false;
+        let offered = std::mem::take(&mut self.queues[index].offered);
+        self.release(index, offered);
     }
 }
 
@@ -310,5 +318,35 @@ mod tests {
         a.give_back(1);
         a.end_solo();
         assert_eq!(b.take(), 4);
+    }
+
+    #[test]
+    fn those_who_wish_to_be_alone_have_their_turns_and_the_others_theirs_between() {
+        let slots = Slots::new(2, [(1, 100), (1, 100), (1, 100)]);
+        let [a, b, c] = [0, 1, 2].map(|index| slots.seat(index));
+        assert!(a.take_solo());
+        assert!(!b.take_solo());
+        assert_eq!(c.take(), 0);
+        a.give_back(1);
+        a.end_solo();
+        // The third has waited for slots, and the second comes before the first has it again.
+        assert!(!a.take_solo());
+        assert!(!b.take_solo());
+        assert_eq!(c.take(), 2);
+        c.give_back(2);
+        assert!(!a.take_solo());
+        assert!(b.take_solo());
+    }
+
+    #[test]
+    fn a_wish_to_be_alone_that_is_withdrawn_holds_nobody_up() {
+        let slots = Slots::new(2, [(1, 100), (1, 100)]);
+        let (a, b) = (slots.seat(0), slots.seat(1));
+        assert_eq!(b.take(), 2);
+        assert!(!a.take_solo());
+        b.give_back(1);
+        assert_eq!(b.take(), 0);
+        a.end_solo();
+        assert_eq!(b.take(), 1);
     }
 }

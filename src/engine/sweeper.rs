@@ -32,7 +32,7 @@ pub(crate) async fn run(
         let (ticket, pause) = match adapter.sweep(&queue).await {
             Ok(answer) => {
                 failures = 0;
-                engine.store.answered();
+                engine.store.answered(pulse.what());
                 answer.recovered.iter().for_each(|job| attempt::log_recovered(job, queue.as_str()));
                 if answer.claimable {
                     ledger.tell_work();
@@ -46,7 +46,7 @@ pub(crate) async fn run(
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => {
                 failures += 1;
-                engine.store.failed(&error, failures);
+                engine.store.failed(pulse.what(), &error, failures);
                 let pause = retry::delay(failures, &engine.shared.random);
                 // Its own wait would fail as well.
                 pulse.answering(engine.unless_draining(sleep(pause))).await;

@@ -35,10 +35,17 @@ use super::slots::Seat;
 use super::{Engine, retry};
 use crate::{JobContext, context};
 
+/// How often a worker that waits to have its process for itself asks whether it still must.
+const SOLO_LOOK: Duration = Duration::from_secs(2);
+
+/// As good as none; a deadline much later could not be stated.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The worker of one queue: lives as long as its engine, through every incarnation and through a
 /// panic of its loop.
 pub(crate) struct Worker {
     engine: Arc<Engine>,
+    name: String,
     queue: QueueName,
     ledger: Arc<Ledger>,
     seat: Seat,
@@ -58,6 +65,8 @@ pub(crate) struct Worker {
     /// This worker has the process for itself.
     solo: bool,
     solo_waiting: bool,
+    /// Exchange though there is nothing to exchange, to hear whether it still is.
+    look: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +78,7 @@ enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Woken {
     Work,
+    Look,
     Else,
 }
 
@@ -81,6 +91,7 @@ impl Worker {
     ) -> Self {
         Self {
             engine,
+            name: format!("worker of queue {queue}"),
             queue,
             ledger,
             seat,
@@ -94,6 +105,7 @@ impl Worker {
             ticket: Ticket::default(),
             solo: false,
             solo_waiting: false,
+            look: false,
         }
     }
 
@@ -113,9 +125,12 @@ impl Worker {
             } else {
                 self.take_slots();
             }
-            if self.unanswered.is_none() && self.settlements.is_empty() && self.slots == 0 {
-                if self.wait(draining).await == Woken::Work {
-                    self.work = Work::Expected;
+            let nothing = self.unanswered.is_none() && self.settlements.is_empty();
+            if nothing && self.slots == 0 && !self.look {
+                match self.wait(draining).await {
+                    Woken::Work => self.work = Work::Expected,
+                    Woken::Look => self.look = true,
+                    Woken::Else => {}
                 }
             } else if let Some(answer) = self.exchange().await {
                 self.apply(answer).await;
@@ -176,6 +191,8 @@ impl Worker {
             () = self.ledger.changed() => Woken::Else,
             () = self.seat.dealt(), if !idle && !draining => Woken::Else,
             () = self.engine.draining.cancelled(), if !draining => Woken::Else,
+            // Others may have run it, and nothing else would tell.
+            () = sleep(SOLO_LOOK), if self.solo_waiting && !draining => Woken::Look,
             woken = adapter.wait(Watch::Work(self.queue.clone(), self.ticket)), if idle => {
                 match woken {
                     Ok(()) => Woken::Work,
@@ -203,7 +220,7 @@ impl Worker {
             };
             match reply {
                 Ok(ExchangeReply::Answered(answer)) => {
-                    self.engine.store.answered();
+                    self.engine.store.answered(&self.name);
                     return Some(answer);
                 }
                 Ok(ExchangeReply::Expired) => {
@@ -218,13 +235,26 @@ impl Worker {
                 }
                 Err(error) => {
                     failures += 1;
-                    self.engine.store.failed(&error, failures);
-                    sleep(retry::delay(failures, &self.engine.shared.random)).await;
-                    // Trying is getting round: that the store is away is told apart.
-                    self.ledger.round();
+                    self.engine.store.failed(&self.name, &error, failures);
+                    self.pause(failures).await;
+                    // Trying is getting round, and that the store is away is told apart; but what
+                    // fails for good must not keep its jobs from others for good.
+                    if error.is_retryable() {
+                        self.ledger.round();
+                    }
                 }
             }
         }
+    }
+
+    /// Leaves the store alone for a while. The begin of a shutdown ends it, and from then on it is
+    /// short: there is not much time left to tell what has ended.
+    async fn pause(&self, failures: u32) {
+        if self.engine.draining.is_cancelled() {
+            return sleep(retry::delay(1, &self.engine.shared.random)).await;
+        }
+        let pause = sleep(retry::delay(failures, &self.engine.shared.random));
+        self.engine.unless_draining(pause).await;
     }
 
     fn next_exchange(&mut self) -> Exchange {
@@ -248,13 +278,17 @@ impl Worker {
                 "a settlement was refused: the job is no longer this worker's");
         }
         self.ledger.stop(Stop::Cancelled, Some(&answer.cancelled));
-        self.start(answer.now, std::mem::take(&mut answer.claimed));
+        let claimed = std::mem::take(&mut answer.claimed);
+        let got_solo = claimed.iter().any(|claimed| claimed.solo);
+        self.start(answer.now, claimed);
         // Only now: had this loop ended before, the exchange would be sent again.
         self.unanswered = None;
         self.resent = false;
+        self.look = false;
         self.ticket = answer.ticket;
         self.solo_waiting = answer.solo_waiting;
-        if self.solo && self.slots > 0 {
+        // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.
+        if (self.solo && !got_solo) || (!self.solo && !answer.solo_waiting) {
             self.solo = false;
             self.seat.end_solo();
         }
@@ -291,7 +325,7 @@ impl Worker {
         let now = Instant::now();
         let attempts: Vec<_> = claimed
             .into_iter()
-            .map(|claimed| (claimed.solo || self.solo, self.attempt(store_now, claimed)))
+            .map(|claimed| (claimed.solo, self.attempt(store_now, claimed)))
             .collect();
         self.slots = self.slots.saturating_sub(attempts.len());
         self.ledger.start(attempts.iter().map(|(solo, attempt)| {
@@ -304,10 +338,14 @@ impl Worker {
 
     fn attempt(&self, store_now: Timestamp, claimed: Claimed) -> Attempt {
         let shared = &self.engine.shared;
+        // One whose states nobody gave here is as good as unknown: a job may be in another queue than
+        // its own, and this process need not serve that.
         let job = shared.registry.get(claimed.spec.name.as_str()).cloned();
+        let job = job.filter(|job| self.engine.states.have(&job.definition.needs));
         let options = job.as_ref().map(|job| job.definition.options).unwrap_or_default();
         let claim: Claim = (claimed.spec.id, claimed.generation);
         let timeout = claimed.spec.timeout.or(options.timeout).unwrap_or(shared.settings.timeout);
+        let timeout = timeout.min(LONGEST_TIMEOUT);
         let of = claimed.spec.attempts.or(options.attempts).unwrap_or(shared.settings.attempts);
         let first_due = claimed.spec.due.at(claimed.enqueued_at);
         let ctx = JobContext::new(context::Attempt {

@@ -19,6 +19,7 @@ mod schedules;
 mod shutdown;
 mod signals;
 mod slots;
+mod solo;
 mod support;
 mod timeouts;
 mod tracing;

@@ -76,3 +76,27 @@ async fn a_panic_while_a_handler_is_dropped_fails_its_attempt() {
     let run = jobs.enqueue(holds_a_bomb::job()).await.unwrap();
     assert_eq!(finished(&jobs, run.id()).await.state, JobState::Dead);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_told_spends_its_attempts() {
+    #[derive(Debug)]
+    struct Bomb;
+    impl std::fmt::Display for Bomb {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("told");
+        }
+    }
+    impl std::error::Error for Bomb {}
+
+    #[job(attempts = 2)]
+    async fn returns_a_bomb() -> Result<(), Bomb> {
+        Err(Bomb)
+    }
+    let world = World::new().await;
+    let jobs = world.worker([], [returns_a_bomb::definition()]).await;
+    let run = jobs.enqueue(returns_a_bomb::job()).await.unwrap();
+    let record = finished(&jobs, run.id()).await;
+    assert_eq!((record.state, record.attempts, record.crashes), (JobState::Dead, 2, 0));
+    let failure = record.last_attempt.unwrap().failure.clone().unwrap();
+    assert_eq!((failure.kind, &*failure.chain[0]), (FailureKind::Panic, "panicked: told"));
+}

@@ -1,8 +1,8 @@
 //! What happens to running jobs when a process ends, in each phase of its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use shiftwork::adapter::{StoreSettings, SystemClock};
 
@@ -10,6 +10,7 @@ use shiftwork::JobState;
 use tokio::time::sleep;
 
 use crate::events::record;
+use crate::faulty::{Fault, Faulty};
 use crate::support::*;
 use shiftwork::prelude::*;
 
@@ -157,6 +158,56 @@ fn a_handler_that_cannot_be_aborted_is_named_in_the_log_and_its_job_is_handed_ba
         record().with([("level", "ERROR"), ("job.name", "blocks-for-good"), ("job.id", &id)]);
     assert!(named[0]["message"].starts_with("a handler cannot be aborted"), "{named:?}");
     runtime.shutdown_background();
+}
+
+/// Real time, real threads, and none of them left for the engine.
+#[test]
+fn a_shutdown_ends_though_handlers_block_every_thread() {
+    static BEGAN: AtomicUsize = AtomicUsize::new(0);
+    #[job(name = "blocks-all")]
+    async fn blocks() {
+        BEGAN.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let jobs = Jobs::from_vars([("JOBS_SHUTDOWN_GRACE", "100ms")]).without_linked_jobs();
+        let jobs = jobs.register(blocks::definition()).start().await.unwrap();
+        // A worker runs on one of the threads: the second job is claimed with the first.
+        jobs.pause("default").await.unwrap();
+        jobs.enqueue_many([blocks::job(), blocks::job()]).await.unwrap();
+        jobs.resume("default").await.unwrap();
+        while BEGAN.load(Ordering::SeqCst) < 2 {
+            std::thread::yield_now();
+        }
+        let asked = Instant::now();
+        jobs.shutdown().await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    });
+    runtime.shutdown_background();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_worker_broke_down_its_handlers_have_their_grace_all_the_same() {
+    #[job]
+    async fn listens(notes: State<Notes>, ctx: JobContext) {
+        notes.add("began");
+        ctx.shutting_down().await;
+        sleep(seconds(2)).await;
+        notes.add("ended");
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let faulty = Faulty::on(world.store.clone());
+    let process = world.process_on(faulty.clone(), []).state(notes.clone());
+    let jobs = process.register(listens::definition()).start().await.unwrap();
+    jobs.enqueue(listens::job()).await.unwrap();
+    notes.reach(1).await;
+    faulty.exchange(Fault::AlwaysPanic);
+    jobs.enqueue(listens::job()).await.unwrap();
+    jobs.run_until_shutdown().await.unwrap_err();
+    assert_eq!(notes.all(), ["began", "ended"]);
 }
 
 async fn state_in(world: &World, id: shiftwork::JobId) -> shiftwork::JobRecord {

@@ -1,5 +1,7 @@
 //! How long an attempt may take.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use shiftwork::{FailureKind, JobState};
 use tokio::time::sleep;
 
@@ -77,4 +79,56 @@ async fn a_cancelled_job_is_told_and_ends_cancelled() {
     assert!(!result.success);
     assert_eq!(result.error.unwrap().kind, FailureKind::Cancelled);
     assert_eq!(finished(&jobs, run.id()).await.state, JobState::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_without_end_is_one() {
+    #[job]
+    async fn quick() {}
+    let world = World::new().await;
+    let jobs = world.worker([], [quick::definition()]).await;
+    let job = quick::job().timeout(std::time::Duration::MAX).keep_result(std::time::Duration::MAX);
+    let run = jobs.enqueue(job).await.unwrap();
+    assert_eq!(finished(&jobs, run.id()).await.state, JobState::Completed);
+    assert!(jobs.health().await.healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_handed_on_does_not_cancel_the_attempt() {
+    #[job(attempts = 1)]
+    async fn hands_on(ctx: JobContext) {
+        drop(ctx.cancellation().drop_guard());
+        sleep(seconds(5)).await;
+    }
+    let world = World::new().await;
+    let jobs = world.worker([], [hands_on::definition()]).await;
+    let run = jobs.enqueue(hands_on::job()).await.unwrap();
+    assert_eq!(finished(&jobs, run.id()).await.state, JobState::Completed);
+}
+
+/// Real time: the pool's threads do not know of a paused clock.
+#[test]
+fn a_blocking_handler_that_waited_for_a_thread_until_its_time_was_over_is_not_begun() {
+    static BEGAN: AtomicBool = AtomicBool::new(false);
+    #[job(attempts = 1, timeout = "300ms")]
+    fn blocks(first: bool) {
+        match first {
+            true => std::thread::sleep(std::time::Duration::from_millis(2500)),
+            false => BEGAN.store(true, Ordering::SeqCst),
+        }
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let jobs = Jobs::from_vars([("JOBS_KEEP_DEAD", "1h")]).without_linked_jobs();
+        let jobs = jobs.register(blocks::definition()).start().await.unwrap();
+        let runs = jobs.enqueue_many([true, false].map(blocks::job)).await.unwrap();
+        for run in &runs {
+            run.result(seconds(20)).await.unwrap();
+        }
+        // The one thread is free again, and has come to the second.
+        tokio::task::spawn_blocking(|| {}).await.unwrap();
+        assert!(!BEGAN.load(Ordering::SeqCst), "it ran after its job was settled");
+        jobs.shutdown().await.unwrap();
+    });
 }
