@@ -70,8 +70,9 @@ async fn run() -> Outcome<()> {
     }
     digest_and_report(&jobs, &screen, input).await?;
     if arguments.stay {
-        screen.line("Staying until Ctrl-C, which is a graceful stop.");
-        jobs.run_until_shutdown().await?;
+        // Polled in this order: when it is told, signals are listened for.
+        let staying = async { screen.line("Staying until Ctrl-C, which is a graceful stop.") };
+        tokio::join!(jobs.run_until_shutdown(), staying).0?;
         screen.line("Stopped: nothing was running, nothing is lost.");
     } else {
         jobs.shutdown().await?;

@@ -25,7 +25,7 @@ use shiftwork_adapter::{
     Claimed, ErrorKind, Exchange, ExchangeAnswer, ExchangeReply, Incarnation, Outcome, QueueName,
     Settlement, Ticket, Timestamp, Watch,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::attempt::Attempt;
@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     solo_waiting: bool,
     /// Exchange though there is nothing to exchange, to hear whether it still is.
     look: bool,
+    /// When to do so.
+    look_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,7 @@ impl Worker {
             solo: false,
             solo_waiting: false,
             look: false,
+            look_at: Instant::now(),
         }
     }
 
@@ -192,7 +195,7 @@ impl Worker {
             () = self.seat.dealt(), if !idle && !draining => Woken::Else,
             () = self.engine.draining.cancelled(), if !draining => Woken::Else,
             // Others may have run it, and nothing else would tell.
-            () = sleep(SOLO_LOOK), if self.solo_waiting && !draining => Woken::Look,
+            () = sleep_until(self.look_at), if self.solo_waiting && !draining => Woken::Look,
             woken = adapter.wait(Watch::Work(self.queue.clone(), self.ticket)), if idle => {
                 match woken {
                     Ok(()) => Woken::Work,
@@ -285,6 +288,7 @@ impl Worker {
         self.unanswered = None;
         self.resent = false;
         self.look = false;
+        self.look_at = Instant::now() + SOLO_LOOK;
         self.ticket = answer.ticket;
         self.solo_waiting = answer.solo_waiting;
         // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.

@@ -109,11 +109,15 @@ async fn a_token_that_is_handed_on_does_not_cancel_the_attempt() {
 /// Real time: the pool's threads do not know of a paused clock.
 #[test]
 fn a_blocking_handler_that_waited_for_a_thread_until_its_time_was_over_is_not_begun() {
+    static FIRST: AtomicBool = AtomicBool::new(false);
     static BEGAN: AtomicBool = AtomicBool::new(false);
     #[job(attempts = 1, timeout = "300ms")]
     fn blocks(first: bool) {
         match first {
-            true => std::thread::sleep(std::time::Duration::from_millis(2500)),
+            true => {
+                FIRST.store(true, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(2500));
+            }
             false => BEGAN.store(true, Ordering::SeqCst),
         }
     }
@@ -122,10 +126,12 @@ fn a_blocking_handler_that_waited_for_a_thread_until_its_time_was_over_is_not_be
     runtime.block_on(async {
         let jobs = Jobs::from_vars([("JOBS_KEEP_DEAD", "1h")]).without_linked_jobs();
         let jobs = jobs.register(blocks::definition()).start().await.unwrap();
-        let runs = jobs.enqueue_many([true, false].map(blocks::job)).await.unwrap();
-        for run in &runs {
-            run.result(seconds(20)).await.unwrap();
+        jobs.enqueue(blocks::job(true)).await.unwrap();
+        while !FIRST.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
         }
+        let second = jobs.enqueue(blocks::job(false)).await.unwrap();
+        second.result(seconds(20)).await.unwrap();
         // The one thread is free again, and has come to the second.
         tokio::task::spawn_blocking(|| {}).await.unwrap();
         assert!(!BEGAN.load(Ordering::SeqCst), "it ran after its job was settled");
