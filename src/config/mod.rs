@@ -104,7 +104,10 @@ pub(crate) fn load(
         Ok(provider) => provider,
         Err(fault) => {
             problems.add(fault);
-            return None;
+            // Nothing starts any more; the rest is checked as under one that allows every role.
+            let mut stand_in = provider::all(providers).first().copied()?;
+            stand_in.capabilities.many_processes = true;
+            stand_in
         }
     };
     let (role, role_reason) = effective_role(role, &provider, problems);
@@ -324,9 +327,15 @@ fn own_variables(
                 provider.name, variable.name
             ));
         }
-        if let Some(value) = set.get(variable.name).or(variable.default) {
-            own.insert(variable.name, value.to_owned());
+        let Some(value) = set.get(variable.name).or(variable.default) else { continue };
+        if let Err(allowed) = (variable.check)(value) {
+            let name = set.described(variable.name);
+            problems.add(match variable.secret {
+                true => format!("{name} is set to what it cannot be; {allowed}"),
+                false => format!("{name} is {value:?}; {allowed}"),
+            });
         }
+        own.insert(variable.name, value.to_owned());
     }
     own
 }

@@ -11,7 +11,8 @@ const fn variable(
     default: Option<&'static str>,
     doc: &'static str,
 ) -> Variable {
-    Variable { name, default, secret: false, doc }
+    // Ours are read, and so checked, by the kind of each.
+    Variable { name, default, secret: false, doc, check: Variable::any }
 }
 
 /// Every variable of this crate's own. `<NAME>` and `<ID>` stand for a queue's and a job's name in

@@ -84,6 +84,21 @@ async fn every_wrong_value_is_refused_with_the_variable_the_value_and_what_is_al
 }
 
 #[tokio::test]
+async fn a_wrong_provider_hides_nothing_else() {
+    let text = refusal(&[
+        ("JOBS_PROVIDER", "memroy"),
+        ("WORKER_ROLE", "web"),
+        ("JOBS_QUEUES", "import"),
+        ("JOBS_DATA_IMPORT_SCHEDULE", "nonsense"),
+    ])
+    .await;
+    assert!(text.starts_with("3 things are wrong:"), "{text}");
+    for told in ["memroy", "did you mean \"imports\"?", "nonsense"] {
+        assert!(text.contains(told), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn all_that_is_wrong_is_told_at_once() {
     let text = refusal(&[
         ("JOBS_ATTEMPTS", "x"),
@@ -91,9 +106,11 @@ async fn all_that_is_wrong_is_told_at_once() {
         ("WORKER_ROLE", "z"),
         ("JOBS_DATA_IMPORT_SCHEDULE", "nonsense"),
         ("JOBS_CONCURENCY", "4"),
+        ("JOBS_MEMORY_CAPACITY", "lots"),
     ])
     .await;
-    assert!(text.starts_with("5 things are wrong:"), "{text}");
+    assert!(text.starts_with("6 things are wrong:"), "{text}");
+    assert!(text.contains("JOBS_MEMORY_CAPACITY is \"lots\"; use a whole number"), "{text}");
     for name in ["JOBS_ATTEMPTS", "JOBS_TIMEOUT", "WORKER_ROLE", "nonsense", "JOBS_CONCURRENCY?"] {
         assert!(text.contains(name), "{text}");
     }
@@ -250,7 +267,7 @@ async fn a_disabled_process_ticks_nothing_whatever_its_role() {
 async fn what_the_environment_says_reaches_the_store() {
     static SEEN: Mutex<Vec<Connection>> = Mutex::new(Vec::new());
     const fn variable(name: &'static str, default: Option<&'static str>) -> Variable {
-        Variable { name, default, secret: false, doc: "" }
+        Variable { name, default, secret: false, doc: "", check: Variable::any }
     }
     const NOTING: Provider = Provider {
         name: "noting",
@@ -328,6 +345,7 @@ async fn no_secret_is_shown_in_an_error_or_debug() {
             default: None,
             secret: true,
             doc: "opens it",
+            check: Variable::any,
         }],
         connect: |connection| {
             assert_eq!(connection.variables["JOBS_VAULT_PASSWORD"], "hunter2");

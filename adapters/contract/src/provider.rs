@@ -17,6 +17,7 @@
 //!             default: None,
 //!             secret: true,
 //!             doc: "where the database is, such as postgres://user:password@host/database",
+//!             check: Variable::any,
 //!         }],
 //!         connect: |connection| Box::pin(connect(connection)),
 //!     }
@@ -90,7 +91,7 @@ pub enum Wakeups {
 }
 
 /// An environment variable of an adapter's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
@@ -100,6 +101,20 @@ pub struct Variable {
     pub secret: bool,
     /// What it is for, with unit and range.
     pub doc: &'static str,
+    /// Checks a value by itself, before anything is opened, so that it is told together with all
+    /// else that is wrong. For one that it cannot have, says what to use instead: "use a whole
+    /// number from 1 to 100". [`Variable::any`] where every text may do.
+    pub check: fn(&str) -> Result<(), String>,
+}
+
+impl Variable {
+    /// Any text may do, as far as can be said without trying.
+    ///
+    /// # Errors
+    /// None.
+    pub const fn any(_: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What an adapter is made of.

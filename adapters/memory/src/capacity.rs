@@ -12,6 +12,7 @@ pub(crate) const VARIABLE: Variable = Variable {
     default: Some("1000000"),
     secret: false,
     doc: "how many jobs are held at most, in all states and queues together; 1 to 100000000",
+    check: |text| read(text).map(drop),
 };
 
 const NAME: &str = "JOBS_MEMORY_CAPACITY";
@@ -29,12 +30,7 @@ impl Capacity {
     pub(crate) fn from_variables(connection: &Connection) -> Result<Self> {
         let limit = match connection.variables.get(NAME) {
             None => DEFAULT,
-            Some(text) => text
-                .trim()
-                .parse()
-                .ok()
-                .filter(|limit| (1..=MAX).contains(limit))
-                .ok_or_else(|| invalid(text))?,
+            Some(text) => read(text).map_err(|allowed| invalid(text, &allowed))?,
         };
         Ok(Self { limit, stored: AtomicUsize::new(0) })
     }
@@ -68,12 +64,19 @@ impl Capacity {
     }
 }
 
-fn invalid(seen: &str) -> AdapterError {
+/// The capacity that a text states, or what to use instead.
+fn read(text: &str) -> Result<usize, String> {
+    text.trim().parse().ok().filter(|limit| (1..=MAX).contains(limit)).ok_or_else(|| {
+        format!(
+            "use a whole number from 1 to {MAX}: how many jobs are held at most, in all states and \
+             queues together"
+        )
+    })
+}
+
+fn invalid(seen: &str, allowed: &str) -> AdapterError {
     // A hostile value is shown, but never at any length.
     let seen: String = seen.chars().take(64).collect();
-    let message = format!(
-        "{NAME} is {seen:?}; it takes a whole number from 1 to {MAX}: how many jobs are held at \
-         most, in all states and queues together"
-    );
+    let message = format!("{NAME} is {seen:?}; {allowed}");
     AdapterError::new(ErrorKind::Invalid, "connect", message)
 }

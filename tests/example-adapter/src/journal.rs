@@ -13,6 +13,8 @@ pub(crate) const VARIABLE: Variable = Variable {
     secret: false,
     doc: "the file that the journal is appended to; made where there is none, in a directory \
           that exists",
+    // Whether it can be written shows only when it is.
+    check: Variable::any,
 };
 
 const NAME: &str = "JOBS_EXAMPLE_PATH";
