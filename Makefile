@@ -33,7 +33,7 @@ features: ## Combinations of features
 	$(CARGO) check -p shiftwork-adapter --lib --features conformance
 	$(CARGO) check -p shiftwork-jobs --lib
 
-# Without advisories: their database is not on a package registry.
+# Without advisories: their database is a repository of its own, and changes while nothing here does.
 deny: $(DENY) ## Licences, sources and duplicates of dependencies
 	$(DENY) --all-features check bans licenses sources
 
