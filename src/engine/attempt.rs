@@ -51,7 +51,7 @@ impl Attempt {
         let report = Report { ledger: &self.ledger, claim: self.claim, settlement: None };
         let began = Instant::now();
         let end = match &self.job {
-            Some(job) => caught(Box::pin(self.execute(job)), |end| end).await,
+            Some(job) => self.as_told(caught(Box::pin(self.execute(job))).await),
             None => self.unknown_name(),
         };
         let took = began.elapsed();
@@ -63,29 +63,27 @@ impl Attempt {
         report.settled(settlement);
     }
 
+    /// The handler under its timeout. A panic of it, wherever, is one of this future.
     async fn execute(&self, job: &Registered) -> End {
         let payload = &self.ctx.spec().payload;
-        let prepare = || job.definition.handler.prepare(payload, self.ctx.clone());
         let mut running: Pin<Box<dyn Future<Output = End> + Send>> =
-            match catch_unwind(AssertUnwindSafe(prepare)) {
-                Err(panic) => return End::Panicked(panic_message(&*panic)),
-                Ok(Runnable::Async(Err(error))) => return End::Undecodable(error.to_string()),
-                Ok(Runnable::Async(Ok(future))) => Box::pin(caught(future, End::Returned)),
-                Ok(Runnable::Blocking(run)) => Box::pin(on_blocking_pool(self.ctx.clone(), run)),
+            match job.definition.handler.prepare(payload, self.ctx.clone()) {
+                Runnable::Async(Err(error)) => return End::Undecodable(error.to_string()),
+                Runnable::Async(Ok(handler)) => {
+                    Box::pin(async move { End::Returned(handler.await) })
+                }
+                Runnable::Blocking(run) => Box::pin(on_blocking_pool(self.ctx.clone(), run)),
             };
         let timed_out = tokio::select! {
             biased;
-            end = &mut running => return self.as_told(end),
+            end = &mut running => return end,
             () = self.ctx.cancelled() => false,
             () = sleep(self.timeout) => true,
         };
         self.ctx.time_out();
-        let last_word = timeout(STOP_GRACE, running).await;
-        match last_word {
-            // It was in time after all: done is done, unless the job is another's by now.
-            Ok(end @ End::Returned(Ok(JobResult { success: true, .. }))) => {
-                return self.as_told(end);
-            }
+        match timeout(STOP_GRACE, running).await {
+            // It was in time after all: done is done.
+            Ok(end @ End::Returned(Ok(JobResult { success: true, .. }))) => return end,
             Ok(_) => {}
             Err(_) if job.definition.handler.is_blocking() => warn!(
                 job.id = %self.ctx.id(),
@@ -101,24 +99,21 @@ impl Attempt {
         }
     }
 
-    /// What a handler comes to, seen in the light of what it was told. One that leaves its work
+    /// What a handler came to, seen in the light of what it was told. One that leaves its work
     /// because it should, or because of a shutdown, spends no attempt.
     fn as_told(&self, end: End) -> End {
         match (end, self.ctx.stopped()) {
             (_, Some(Stop::LeaseLost)) => End::Stopped(Stop::LeaseLost),
-            // Done is done.
+            // Done is done; and whose time was over before it was told to stop has spent it.
             (end @ End::Returned(Ok(JobResult { success: true, .. })), _) => end,
+            (end @ End::TimedOut(_), _) => end,
             (_, Some(stop)) => End::Stopped(stop),
-            (end, None) => self.interrupted_or(end),
-        }
-    }
-
-    fn interrupted_or(&self, end: End) -> End {
-        match end {
-            End::Returned(Err(error)) if error.is_interrupted() && self.ctx.is_shutting_down() => {
+            (End::Returned(Err(error)), None)
+                if error.is_interrupted() && self.ctx.is_shutting_down() =>
+            {
                 End::Interrupted
             }
-            end => end,
+            (end, None) => end,
         }
     }
 
@@ -232,17 +227,11 @@ impl Drop for Report<'_> {
     }
 }
 
-/// A future, its panics caught at the poll that they come from.
-async fn caught<T>(
-    mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
-    ended: impl Fn(T) -> End,
-) -> End {
+/// An attempt, its panics caught at the poll that they come from.
+async fn caught(mut attempt: Pin<Box<dyn Future<Output = End> + Send + '_>>) -> End {
     let polled = std::future::poll_fn(|context| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(ended(output)),
-            Err(panic) => Poll::Ready(End::Panicked(panic_message(&*panic))),
-        }
+        catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context)))
+            .unwrap_or_else(|panic| Poll::Ready(End::Panicked(panic_message(&*panic))))
     });
     polled.await
 }

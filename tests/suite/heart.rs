@@ -140,18 +140,25 @@ async fn a_worker_whose_loop_hangs_is_unhealthy_and_loses_its_jobs_once_they_are
     assert!(health.to_string().contains("worker of queue default has not got round"), "{health}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_loop_that_panics_is_started_again_and_nothing_is_lost_or_doubled() {
-    #[job]
-    async fn counted(notes: State<Notes>) {
-        notes.add("ran");
-    }
+#[job]
+async fn counted(notes: State<Notes>) {
+    notes.add("ran");
+}
+
+/// A process on a store that can be told to misbehave, idle.
+async fn counting() -> (World, Notes, Arc<Faulty>, Jobs) {
     let world = World::new().await;
     let notes = Notes::new(&world);
     let faulty = Faulty::on(world.store.clone());
     let process = world.process_on(faulty.clone(), []).state(notes.clone());
     let jobs = process.register(counted::definition()).start().await.unwrap();
     sleep(seconds(1)).await;
+    (world, notes, faulty, jobs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_panics_is_started_again_and_nothing_is_lost_or_doubled() {
+    let (_world, notes, faulty, jobs) = counting().await;
     // The store does what it was asked, and then the loop dies of the answer.
     faulty.exchange(Fault::PanicAfter);
     let run = jobs.enqueue(counted::job()).await.unwrap();
@@ -179,16 +186,7 @@ async fn a_loop_that_panics_twice_ends_the_process_with_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_is_asked_again_until_it_answers_and_nothing_is_doubled() {
-    #[job]
-    async fn counted(notes: State<Notes>) {
-        notes.add("ran");
-    }
-    let world = World::new().await;
-    let notes = Notes::new(&world);
-    let faulty = Faulty::on(world.store.clone());
-    let process = world.process_on(faulty.clone(), []).state(notes.clone());
-    let jobs = process.register(counted::definition()).start().await.unwrap();
-    sleep(seconds(1)).await;
+    let (_world, notes, faulty, jobs) = counting().await;
     // Executed, but the reply is lost: for some seconds.
     faulty.exchange(Fault::LoseReplies);
     let runs = jobs.enqueue_many((0..20).map(|_| counted::job())).await.unwrap();
