@@ -201,8 +201,12 @@ impl Worker {
                     Ok(()) => Woken::Work,
                     Err(error) => {
                         debug!(queue = %self.queue, %error, "waiting for work failed");
-                        // The sweeper stands behind this, so nothing is missed by a pause.
-                        sleep(retry::delay(4, &self.engine.shared.random)).await;
+                        // The sweeper stands behind this, so no work is missed by a pause; and what
+                        // ends meanwhile is settled at once.
+                        tokio::select! {
+                            () = sleep(retry::delay(4, &self.engine.shared.random)) => {}
+                            () = self.ledger.changed() => {}
+                        }
                         Woken::Else
                     }
                 }

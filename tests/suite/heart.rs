@@ -202,6 +202,24 @@ async fn a_store_that_is_away_is_asked_again_until_it_answers_and_nothing_is_dou
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_ends_is_settled_at_once_though_nobody_can_be_woken() {
+    #[job]
+    async fn ten_seconds_long() {
+        sleep(seconds(10)).await;
+    }
+    let world = World::new().await;
+    let faulty = Faulty::on(world.store.clone());
+    let process = world.process_on(faulty.clone(), []).register(ten_seconds_long::definition());
+    let jobs = process.start().await.unwrap();
+    let run = jobs.enqueue(ten_seconds_long::job()).await.unwrap();
+    sleep(seconds(1)).await;
+    faulty.others(Fault::Fail);
+    sleep(Duration::from_millis(9010)).await;
+    let record = world.store.job(run.queue(), run.id()).await.unwrap().unwrap();
+    assert_eq!(record.state, JobState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loop_that_hangs_is_unhealthy_within_three_leases_and_not_before() {
     #[job(every = "1m")]
     async fn minutely() {}
