@@ -1,0 +1,1 @@
+//! The distributed adapter of Shiftwork, `JOBS_PROVIDER=redis`.

@@ -1,0 +1,1 @@
+//! Real servers for tests, and what can happen to them.
