@@ -1,0 +1,58 @@
+//! How a server differs from the plain one.
+
+use super::RedisServer;
+
+/// When a server with an append-only file brings a write to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before it answers: nothing that was answered is lost.
+    Always,
+    /// Once a second, as most production servers do.
+    EverySecond,
+}
+
+/// A server that is yet to be started. By [`RedisServer::options`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing runs before `start`"]
+pub struct RedisOptions {
+    append_only: Option<Fsync>,
+    pub(super) unix_socket: bool,
+    pub(super) args: Vec<String>,
+}
+
+impl RedisOptions {
+    /// Keeps the data in an append-only file, so that they are there after a restart.
+    pub fn append_only(mut self, fsync: Fsync) -> Self {
+        self.append_only = Some(fsync);
+        self
+    }
+
+    /// Listens on a socket in the server's directory as well: [`RedisServer::socket_path`].
+    pub fn unix_socket(mut self) -> Self {
+        self.unix_socket = true;
+        self
+    }
+
+    /// Adds arguments of the server: `.args(["--maxmemory-policy", "allkeys-lru"])`.
+    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts the server, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`RedisServer::start`].
+    pub fn start(self) -> RedisServer {
+        RedisServer::open(self)
+    }
+
+    pub(super) fn persistence(&self) -> [&'static str; 4] {
+        match self.append_only {
+            None => ["--appendonly", "no", "--appendfsync", "no"],
+            Some(Fsync::Always) => ["--appendonly", "yes", "--appendfsync", "always"],
+            Some(Fsync::EverySecond) => ["--appendonly", "yes", "--appendfsync", "everysec"],
+        }
+    }
+}
