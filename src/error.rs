@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shiftwork_adapter::{AdapterError, Effect};
+use shiftwork_adapter::{AdapterError, Effect, ErrorKind as AdapterErrorKind};
 
 /// The result of asking [`Jobs`](crate::Jobs) for something.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,7 +25,7 @@ pub enum ErrorKind {
     /// The environment, the configuration file or the set of jobs is wrong. Nothing was started.
     Config,
     /// The call itself is wrong: an unknown job or queue, a payload that is too large, a missing
-    /// payload, a bad pattern. The same call fails again.
+    /// payload, a bad pattern, a cursor that is none. The same call fails again.
     Invalid,
     /// This process cannot do it, as it is configured: another could.
     Refused,
@@ -63,8 +63,13 @@ impl Error {
 
 impl From<AdapterError> for Error {
     fn from(error: AdapterError) -> Self {
+        let kind = match error.kind() {
+            // Not the store's fault: the same call fails again.
+            AdapterErrorKind::Invalid => ErrorKind::Invalid,
+            _ => ErrorKind::Store,
+        };
         Self(Box::new(Inner {
-            kind: ErrorKind::Store,
+            kind,
             message: "the store could not do it".into(),
             source: Some(error),
         }))

@@ -307,10 +307,33 @@ impl Jobs {
         Ok(CancelJob::NotFound)
     }
 
-    /// Jobs of a queue, a page at a time.
+    /// Jobs of a queue, a page at a time, in an order of the store's own.
+    ///
+    /// A job that is there from the first page to the last is in one of them at least; while the
+    /// queue changes, it may be in several. Jobs that come or go meanwhile may be missed.
+    ///
+    /// ```
+    /// # use shiftwork::prelude::*;
+    /// # use shiftwork::{Find, JobState};
+    /// # async fn replay_all(jobs: Jobs) -> shiftwork::Result<()> {
+    /// let mut find = Find::new().states([JobState::Dead]).limit(1000);
+    /// loop {
+    ///     let page = jobs.find("default", &find).await?;
+    ///     for dead in &page.jobs {
+    ///         jobs.replay(dead.spec.id).await?;
+    ///     }
+    ///     match page.next {
+    ///         Some(next) => find = find.after(next),
+    ///         None => break,
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A name that no queue can have is [`Invalid`](ErrorKind::Invalid); else as the store says.
+    /// A name that no queue can have, or a [cursor](crate::Cursor) that is not the store's, is
+    /// [`Invalid`](ErrorKind::Invalid); else as the store says.
     pub async fn find(&self, queue: &str, find: &Find) -> Result<Found> {
         Ok(self.shared.adapter.find(&queue_name(queue)?, find).await?)
     }

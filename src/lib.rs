@@ -99,9 +99,9 @@ use std::time::Duration;
 
 pub use shiftwork_adapter as adapter;
 pub use shiftwork_adapter::{
-    CancelJob, Counts, Effect, Failure, FailureKind, Find, Found, JobId, JobName, JobRecord,
-    JobState, Misfire, Operated, Overlap, Payload, Priority, QueueName, ScheduleId, ScheduleRecord,
-    Scope, Timestamp,
+    CancelJob, Counts, Cursor, Effect, Failure, FailureKind, Find, Found, JobId, JobName,
+    JobRecord, JobState, Misfire, Operated, Overlap, Payload, Priority, QueueName, ScheduleId,
+    ScheduleRecord, Scope, Timestamp,
 };
 pub use shiftwork_macros::{FromRef, job};
 

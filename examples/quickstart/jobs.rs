@@ -1,6 +1,6 @@
 //! The jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -92,9 +92,12 @@ pub async fn report(request: ReportRequest, ctx: JobContext) -> Result<Report, J
     let mut report = Report::default();
     let mut by_digest: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut find = Find::new().states([JobState::Completed, JobState::Dead]).limit(1000);
+    // While a queue changes, a store may tell a job in two pages.
+    let mut seen = HashSet::new();
     loop {
         let page = ctx.jobs().find("files", &find).await?;
-        for job in page.jobs.iter().filter(|job| is_of(job, &request.batch)) {
+        let of_batch = page.jobs.iter().filter(|job| is_of(job, &request.batch));
+        for job in of_batch.filter(|job| seen.insert(job.spec.id)) {
             report.add(job, &request.root, &mut by_digest);
         }
         match page.next {
@@ -102,7 +105,7 @@ pub async fn report(request: ReportRequest, ctx: JobContext) -> Result<Report, J
             None => break,
         }
     }
-    // Ids of one millisecond are in no order.
+    // Pages come in an order of the store's own.
     report.largest.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
     report.largest.truncate(3);
     report.duplicates = by_digest.into_values().filter(|paths| paths.len() > 1).collect();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use shiftwork::{
-    Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, RunStatus, Timestamp,
+    Cursor, Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, RunStatus, Timestamp,
 };
 use tokio::time::sleep;
 
@@ -353,6 +353,34 @@ async fn a_dead_letter_is_found_replayed_and_discarded() {
     assert_eq!(jobs.replay(run.id()).await.unwrap(), Operated::Refused(JobState::Completed));
     assert_eq!(jobs.discard(run.id()).await.unwrap(), Operated::Done);
     assert_eq!(jobs.discard(run.id()).await.unwrap(), Operated::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_listed_page_by_page_and_a_made_up_cursor_is_refused() {
+    let world = World::new().await;
+    let jobs = process(&world).await;
+    let runs = jobs.enqueue_many((0..25).map(|_| nap::job().delay(hours(1)))).await.unwrap();
+    let mut expected: Vec<_> = runs.iter().map(|run| run.id()).collect();
+    let mut found = Vec::new();
+    let mut find = Find::new().limit(10);
+    loop {
+        let page = jobs.find("naps", &find).await.unwrap();
+        found.extend(page.jobs.iter().map(|job| job.spec.id));
+        let Some(next) = page.next else { break };
+        find = find.after(next);
+    }
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+
+    let made_up = Find::new().after(Cursor::new("page 2"));
+    let error = jobs.find("naps", &made_up).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.to_string(),
+        "the store could not do it: find: \"page 2\" is no cursor of the memory store; go on from \
+         the `next` of the page before, unchanged, or leave it out to begin"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,7 +156,12 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// How many jobs of a queue are in each state.
     async fn counts(&self, queue: &QueueName) -> Result<Counts>;
 
-    /// Jobs of a queue, a page at a time. Jobs that come or go meanwhile may be missed.
+    /// Jobs of a queue, a page at a time, in an order of the store's own.
+    ///
+    /// A job that is there from the first page to the last is in one of them at least; it may be in
+    /// several where the queue changes meanwhile, and is in one alone where it does not. Jobs that
+    /// come or go meanwhile may be missed. A [cursor](crate::Cursor) that the store did not make is
+    /// [`Invalid`](crate::ErrorKind::Invalid).
     async fn find(&self, queue: &QueueName, find: &Find) -> Result<Found>;
 
     /// Claims answer nothing until [`resume`](Self::resume). Answers whether it was not paused.

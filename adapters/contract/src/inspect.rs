@@ -1,6 +1,11 @@
 //! Looking into queues and operating them.
 
-use crate::{JobId, JobName, JobRecord, JobState, Timestamp};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobName, JobRecord, JobState, Timestamp};
 
 /// What became of one enqueued job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +78,8 @@ pub struct Find {
     pub name: Option<JobName>,
     /// Of this tenant.
     pub tenant: Option<String>,
-    /// After this id, to go on from a page.
-    pub after: Option<JobId>,
+    /// Where to go on: [`next`](Found::next) of the page before, which asked for the same.
+    pub after: Option<Cursor>,
     /// At most so many a page, at least 1; a store may answer fewer.
     pub limit: usize,
 }
@@ -106,10 +111,10 @@ impl Find {
         self
     }
 
-    /// Those after the last of a page.
+    /// Those after a page, from its [`next`](Found::next) on.
     #[must_use]
-    pub fn after(mut self, id: JobId) -> Self {
-        self.after = Some(id);
+    pub fn after(mut self, next: Cursor) -> Self {
+        self.after = Some(next);
         self
     }
 
@@ -129,14 +134,38 @@ impl Find {
     }
 }
 
-/// A page of what [`Find`] asked for, ordered by id.
+/// A page of what [`Find`] asked for, in an order of the store's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Found {
     /// The jobs.
     pub jobs: Vec<JobRecord>,
     /// Where the next page begins; `None` after the last. A page may be empty and not the last.
-    pub next: Option<JobId>,
+    pub next: Option<Cursor>,
+}
+
+/// Where the next page begins. Without meaning to anyone but the store that gave it: not to be
+/// taken apart, compared for order, or made up; to be kept and sent as text it is well suited.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(Arc<str>);
+
+impl Cursor {
+    /// The cursor of this text: for the store that gives it, and for who kept the text of one.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What a request to cancel a job did.

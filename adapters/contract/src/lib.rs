@@ -35,7 +35,7 @@ pub use exchange::{
     Recovered, Settlement, SweepAnswer, Ticket, Watch,
 };
 pub use id::{Incarnation, InvalidId, JobId};
-pub use inspect::{CancelJob, Counts, Enqueued, Find, Found, Operated, Pong};
+pub use inspect::{CancelJob, Counts, Cursor, Enqueued, Find, Found, Operated, Pong};
 pub use job::{
     AttemptReport, Due, Failure, FailureKind, JobRecord, JobSpec, JobState, Payload, Priority,
     Provenance, ScheduledBy, Scope,

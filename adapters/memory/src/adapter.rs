@@ -13,6 +13,7 @@ use shiftwork_adapter::{
 
 use crate::capacity;
 use crate::heart::MemoryHeart;
+use crate::inspect::position;
 use crate::queue::Queue;
 use crate::store::Store;
 
@@ -205,7 +206,8 @@ impl JobAdapter for MemoryAdapter {
     }
 
     async fn find(&self, queue: &QueueName, find: &Find) -> Result<Found> {
-        let found = self.step_if_known("find", queue, |queue, now| queue.find(find, now))?;
+        let after = find.after.as_ref().map(position).transpose()?;
+        let found = self.step_if_known("find", queue, |queue, now| queue.find(find, after, now))?;
         Ok(found.unwrap_or_default())
     }
 

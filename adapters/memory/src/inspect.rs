@@ -3,7 +3,10 @@
 
 use std::ops::Bound;
 
-use shiftwork_adapter::{Counts, Find, Found, HeldPage, Incarnation, JobId, JobRecord, Timestamp};
+use shiftwork_adapter::{
+    AdapterError, Counts, Cursor, ErrorKind, Find, Found, HeldPage, Incarnation, JobId, JobRecord,
+    Result, Timestamp,
+};
 
 use crate::STEP;
 use crate::queue::Queue;
@@ -28,7 +31,8 @@ impl Queue {
         counts
     }
 
-    pub(crate) fn find(&self, find: &Find, now: Timestamp) -> Found {
+    /// A page of jobs, from behind `after` on.
+    pub(crate) fn find(&self, find: &Find, after: Option<JobId>, now: Timestamp) -> Found {
         // A page of none would never end.
         let limit = find.limit.clamp(1, STEP);
         let wanted = |record: &Record| {
@@ -36,17 +40,18 @@ impl Queue {
                 && find.name.as_ref().is_none_or(|name| *name == record.spec.name)
         };
         let mut found = Found::default();
-        for (examined, (id, record)) in self.jobs.records_after(find.after, now).enumerate() {
+        let mut last = None;
+        for (examined, (id, record)) in self.jobs.records_after(after, now).enumerate() {
             if examined == EXAMINED || found.jobs.len() == limit {
                 // `id` is the first of the next page, which begins after the one before it.
+                found.next = last.map(cursor);
                 return found;
             }
-            found.next = Some(id);
+            last = Some(id);
             let record = record.filter(|record| wanted(record));
             let record = record.map(|record| record.to_job_record(&self.name));
             found.jobs.extend(record.filter(|record| find.matches(record)));
         }
-        found.next = None;
         found
     }
 
@@ -65,4 +70,25 @@ impl Queue {
         }
         page
     }
+}
+
+/// Pages are ordered by id, and the next begins behind the last that this one looked at, whether
+/// that is still there or not.
+fn cursor(last: JobId) -> Cursor {
+    Cursor::new(last.to_string())
+}
+
+/// The job behind which a page begins.
+pub(crate) fn position(cursor: &Cursor) -> Result<JobId> {
+    cursor.as_str().parse().map_err(|_| {
+        let seen: String = cursor.as_str().chars().take(64).collect();
+        AdapterError::new(
+            ErrorKind::Invalid,
+            "find",
+            format!(
+                "{seen:?} is no cursor of the memory store; go on from the `next` of the page \
+                 before, unchanged, or leave it out to begin"
+            ),
+        )
+    })
 }

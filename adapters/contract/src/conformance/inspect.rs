@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::kit::{assert_distinct, name, queue, sorted};
+use super::kit::{ENDLESS, name, queue, sorted};
 use super::{Kit, case_list};
-use crate::{Counts, Find, JobId, JobRecord, JobState, Outcome, Scope};
+use crate::{Counts, Cursor, Effect, ErrorKind, Find, JobId, JobRecord, JobState, Outcome, Scope};
 
 case_list! {
     "inspect", __conformance_inspect:
@@ -17,8 +17,11 @@ case_list! {
     where_nothing_is_asked_every_job_is_found,
     paging_covers_everything_exactly_once,
     paging_covers_what_is_asked_for_exactly_once,
-    a_page_is_ordered_by_id,
-    paging_from_an_id_that_is_gone_goes_on_behind_it,
+    a_job_that_is_there_all_the_time_is_found_while_others_come_and_go,
+    paging_goes_on_where_all_of_the_page_before_are_gone,
+    a_page_is_found_again_from_the_same_cursor,
+    another_process_goes_on_from_the_text_of_a_cursor,
+    what_is_no_cursor_of_the_store_is_refused,
     what_is_found_is_what_is_looked_up,
     a_job_that_is_not_there_is_not_found,
     queues_are_named_in_order,
@@ -153,24 +156,89 @@ async fn paging_covers_what_is_asked_for_exactly_once(kit: Kit) {
     }
 }
 
-async fn a_page_is_ordered_by_id(kit: Kit) {
-    let jobs = sorted(kit.add_plain(10).await);
-    let page = kit.find(&kit.queue, &Find::new()).await.expect("the store finds");
-    assert_eq!(page.jobs.iter().map(|job| job.spec.id).collect::<Vec<_>>(), jobs);
+async fn a_job_that_is_there_all_the_time_is_found_while_others_come_and_go(kit: Kit) {
+    let jobs = kit.add_plain(60).await;
+    let (going, staying) = jobs.split_at(30);
+    let mut going = going.iter();
+    let mut seen = Vec::new();
+    let mut find = Find::new().limit(7);
+    for round in 0..ENDLESS {
+        let page = kit.find(&kit.queue, &find).await.expect("the store finds");
+        seen.extend(page.jobs.iter().map(|job| job.spec.id));
+        find.after = page.next;
+        if find.after.is_none() {
+            break;
+        }
+        assert!(round + 1 < ENDLESS, "there is always another page");
+        for gone in going.by_ref().take(5) {
+            kit.cancel_job(&kit.queue, *gone).await.expect("the store cancels");
+            kit.discard(&kit.queue, *gone).await.expect("the store discards");
+        }
+        // If ever more came than a page tells, the pages need not end.
+        kit.add_plain(if round < 10 { 20 } else { 0 }).await;
+    }
+    let missed: Vec<_> = staying.iter().filter(|job| !seen.contains(job)).collect();
+    assert!(missed.is_empty(), "{missed:?} were there all the time, and in no page");
 }
 
-async fn paging_from_an_id_that_is_gone_goes_on_behind_it(kit: Kit) {
-    let jobs = sorted(kit.add_plain(5).await);
-    kit.cancel_job(&kit.queue, jobs[2]).await.expect("the store cancels");
-    kit.discard(&kit.queue, jobs[2]).await.expect("the store discards");
-    assert_eq!(found(&kit, Find::new().after(jobs[2])).await, jobs[3..]);
-    assert!(found(&kit, Find::new().after(jobs[4])).await.is_empty());
+async fn paging_goes_on_where_all_of_the_page_before_are_gone(kit: Kit) {
+    let jobs = kit.add_plain(40).await;
+    let first = kit.find(&kit.queue, &Find::new().limit(10)).await.expect("the store finds");
+    let mut seen: Vec<_> = first.jobs.iter().map(|job| job.spec.id).collect();
+    for job in &seen {
+        kit.cancel_job(&kit.queue, *job).await.expect("the store cancels");
+        kit.discard(&kit.queue, *job).await.expect("the store discards");
+    }
+    let next = first.next.expect("forty jobs are more than a page of ten");
+    let rest = found(&kit, Find::new().limit(10).after(next)).await;
+    seen.extend(rest);
+    assert_eq!(sorted(seen), sorted(jobs));
+}
+
+async fn a_page_is_found_again_from_the_same_cursor(kit: Kit) {
+    kit.add_plain(30).await;
+    let first = kit.find(&kit.queue, &Find::new().limit(10)).await.expect("the store finds");
+    let next = first.next.expect("thirty jobs are more than a page of ten");
+    let rest = found(&kit, Find::new().limit(10).after(next.clone())).await;
+    assert_eq!(found(&kit, Find::new().limit(10).after(next)).await, rest);
+}
+
+async fn another_process_goes_on_from_the_text_of_a_cursor(kit: Kit) {
+    let jobs = kit.add_plain(30).await;
+    let mut find = Find::new().limit(10);
+    let mut seen = Vec::new();
+    for _ in 0..ENDLESS {
+        let page = kit.another().await.find(&kit.queue, &find).await.expect("the store finds");
+        seen.extend(page.jobs.iter().map(|job| job.spec.id));
+        let Some(next) = page.next else { break };
+        let text = serde_json::to_string(&next).expect("a cursor can be written");
+        assert_eq!(text, serde_json::json!(next.as_str()).to_string(), "it is a text, as JSON too");
+        find.after = Some(Cursor::new(next.to_string()));
+        assert_eq!(find.after, serde_json::from_str(&text).ok());
+    }
+    assert_eq!(sorted(seen), sorted(jobs));
+}
+
+async fn what_is_no_cursor_of_the_store_is_refused(kit: Kit) {
+    kit.add_plain(3).await;
+    let endless = "no cursor ".repeat(1000);
+    for text in ["", "no cursor", "{}", "\0", "\u{1f980}", "'; --", &endless] {
+        for queue in [&kit.queue, &queue("never-used")] {
+            let find = Find::new().after(Cursor::new(text));
+            let error = match kit.find(queue, &find).await {
+                Err(error) => error,
+                Ok(page) => panic!("{text:?} was taken for a cursor: {page:?}"),
+            };
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+            assert!(error.to_string().len() < 1000, "a long text is not told at length");
+        }
+    }
+    assert_eq!(kit.count().await.waiting, 3);
 }
 
 async fn what_is_found_is_what_is_looked_up(kit: Kit) {
     one_in_each_state(&kit).await;
     let all: Vec<JobRecord> = kit.find_all(Find::new()).await;
-    assert_distinct(&all.iter().map(|job| job.spec.id).collect::<Vec<_>>());
     for job in all {
         assert_eq!(kit.record(job.spec.id).await, job);
     }

@@ -296,7 +296,8 @@ impl Kit {
         self.counts(&self.queue).await.expect("the store counts")
     }
 
-    /// All that `find` finds in the queue, over all pages.
+    /// All that `find` finds in the queue, over all pages, ordered by id; the queue stays as it is
+    /// meanwhile, so that none is there twice.
     pub(super) async fn find_all(&self, find: Find) -> Vec<JobRecord> {
         self.find_all_in(&self.queue, find).await
     }
@@ -307,9 +308,11 @@ impl Kit {
             let page = self.find(queue, &find).await.expect("the store finds");
             assert!(page.jobs.len() <= find.limit, "a page is no longer than asked for");
             all.extend(page.jobs);
-            match page.next {
-                Some(next) => find.after = Some(next),
-                None => return all,
+            find.after = page.next;
+            if find.after.is_none() {
+                all.sort_by_key(|job| job.spec.id);
+                assert_distinct(&all.iter().map(|job| job.spec.id).collect::<Vec<_>>());
+                return all;
             }
         }
         panic!("there is always another page")
