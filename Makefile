@@ -6,13 +6,18 @@ DENY_VERSION := 0.20.2
 DENY := $(TOOLS)/bin/cargo-deny
 
 .DEFAULT_GOAL := help
-.PHONY: help test check fmt clippy docs features deny bench
+.PHONY: help test redis check fmt clippy docs features deny bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Some tests start a redis-server of their own. It is found, or installed, before they need it.
 test: ## Run every test of the workspace
-	$(CARGO) test --workspace --all-features --no-fail-fast
+	server=$$(scripts/redis-server.sh) && SHIFTWORK_REDIS_SERVER=$$server \
+		$(CARGO) test --workspace --all-features --no-fail-fast
+
+redis: ## Start a throw-away server to try things with, until Ctrl-C
+	@scripts/redis.sh
 
 check: fmt clippy docs features deny ## Run every check that is no test
 
