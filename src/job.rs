@@ -278,7 +278,8 @@ impl JobDefinition {
         self
     }
 
-    /// What happens to occurrences noticed more than a minute late.
+    /// What happens to occurrences noticed more than a minute late. [`Misfire::All`] belongs beside
+    /// [`Overlap::Allow`].
     #[must_use]
     pub fn misfire(mut self, misfire: Misfire) -> Self {
         self.schedule.misfire = misfire;

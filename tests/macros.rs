@@ -62,7 +62,7 @@ fn without_password((user, _): &(String, String)) -> String {
 #[job(cron = "0 3 * * *", timezone = "UTC", overlap = "allow", misfire = "skip")]
 async fn nightly() {}
 
-#[job(every = "1h 30m")]
+#[job(every = "1h 30m", misfire = "all")]
 async fn often(since: Option<u64>) {
     let _ = since;
 }
@@ -157,7 +157,7 @@ async fn schedules_are_as_their_options_say() {
     assert_eq!((nightly.overlap, nightly.misfire), (Overlap::Allow, Misfire::Skip));
     let often = found("often").schedule;
     assert_eq!(often.timing, Timing::Every { period_ms: 90 * 60 * 1000 });
-    assert_eq!((often.overlap, often.misfire), (Overlap::Skip, Misfire::Once));
+    assert_eq!((often.overlap, often.misfire), (Overlap::Skip, Misfire::All));
     assert_eq!(found("http_ping").schedule.timing, cron("@daily"));
     assert_eq!(schedules.len(), 3);
 }

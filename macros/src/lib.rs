@@ -104,7 +104,7 @@ use syn::{DeriveInput, Item, parse_macro_input};
 /// | `every = "10m"` | enqueues it at every whole multiple of this since 1970 | not scheduled |
 /// | `timezone = "UTC"` | the time zone of `cron`, by its IANA name; others than UTC are refused at start yet | `UTC` |
 /// | `overlap = "skip"` | an occurrence that comes while the previous run is not settled: `skip` it, or `allow` both | `skip` |
-/// | `misfire = "once"` | occurrences noticed more than a minute late: `skip` them, or make up for all of them `once` | `once` |
+/// | `misfire = "once"` | occurrences noticed more than a minute late: `skip` them, make up for all of them `once`, or for `all` of them one by one, the latest 1000 at most: with `overlap = "allow"`, or the others overlap the first | `once` |
 /// | `redact = without_address` | a `fn(&Payload) -> String` whose answer is logged; on an impl, write `fn redacted(&self)` | payloads are not logged |
 ///
 /// Durations have units: `500ms`, `30s`, `15m`, `1h 30m`. A scheduled job takes no payload, or an

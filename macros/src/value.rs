@@ -16,7 +16,7 @@ const PRIORITIES: &[(&str, &str)] = &[
     ("bulk", "Bulk"),
 ];
 const OVERLAPS: &[(&str, &str)] = &[("allow", "Allow"), ("skip", "Skip")];
-const MISFIRES: &[(&str, &str)] = &[("skip", "Skip"), ("once", "Once")];
+const MISFIRES: &[(&str, &str)] = &[("skip", "Skip"), ("once", "Once"), ("all", "All")];
 
 /// The call on a `JobDefinition` that one option stands for.
 ///

@@ -10,12 +10,13 @@
 //! jobs. A definition that this program cannot read is told once and left to others.
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    ErrorKind, Fired, Firing, Misfire, ScheduleId, ScheduleRecord, Schedules, Ticket, Timestamp,
-    Wakeups, Watch,
+    ErrorKind, Fired, Firing, MISFIRE_ALL_BOUND, Misfire, ScheduleId, ScheduleRecord, Schedules,
+    Ticket, Timestamp, Wakeups, Watch,
 };
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -30,8 +31,12 @@ pub(crate) const MISFIRE_AFTER: Duration = Duration::from_secs(60);
 /// How often to look where the news of a change may be lost.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How many schedules are fired in one call.
+/// How many occurrences are fired in one call.
 const BATCH: usize = 100;
+
+/// How many occurrences of one schedule are fired before all are read anew: who catches up on a
+/// thousand need not read them a thousand times, and holds the others up no longer than this takes.
+const IN_A_ROW: usize = 100;
 
 /// Runs until the engine drains.
 pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
@@ -39,7 +44,7 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
     let mut read = HashMap::new();
     let mut failures = 0;
     while !engine.draining.is_cancelled() {
-        match tick(&engine, &mut read).await {
+        match tick(&engine, &pulse, &mut read).await {
             Ok(Tick::Fired) => {
                 failures = 0;
                 engine.store.answered(pulse.what());
@@ -84,7 +89,7 @@ enum Tick {
     Idle { next: Option<Duration>, ticket: Ticket },
 }
 
-async fn tick(engine: &Engine, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
+async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
     let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
     let mut due = Vec::new();
     let mut next: Option<Timestamp> = None;
@@ -92,7 +97,7 @@ async fn tick(engine: &Engine, read: &mut Read) -> shiftwork_adapter::Result<Tic
         let Some(at) = record.next.filter(|_| record.schedule.enabled) else { continue };
         let Some(occurrences) = occurrences(record, read) else { continue };
         if at <= now {
-            due.push(plan(record, at, now, occurrences));
+            due.extend(plan(record, at, now, occurrences));
         } else {
             next = Some(next.map_or(at, |next| next.min(at)));
         }
@@ -104,12 +109,18 @@ async fn tick(engine: &Engine, read: &mut Read) -> shiftwork_adapter::Result<Tic
         return Ok(Tick::Idle { next: next.map(|next| next.since(now)), ticket });
     }
     let mut changed = false;
+    let mut early = None;
     for batch in due.chunks(BATCH) {
         let answers = engine.shared.adapter.fire(batch.to_vec()).await?;
         for (firing, fired) in batch.iter().zip(answers) {
-            changed |= !matches!(fired, Fired::Early);
+            // What follows one that is early is stale, and no news.
+            if fired == Fired::Early {
+                early = Some(&firing.schedule);
+            }
+            changed |= early != Some(&firing.schedule);
             log(firing, fired);
         }
+        pulse.round();
     }
     if changed {
         return Ok(Tick::Fired);
@@ -134,25 +145,40 @@ fn occurrences<'a>(record: &ScheduleRecord, read: &'a mut Read) -> Option<&'a Oc
     read.get(id)?.1.as_ref()
 }
 
-/// What to fire, of a schedule whose next occurrence `at` is due at `now`.
+/// What to fire, of a schedule whose next occurrence `at` is due at `now`: one firing after the
+/// other, of which each finds the schedule as the one before it leaves it.
 ///
-/// One noticed in time fires as it is; the next one, if it is due too, comes with the next tick.
-/// One noticed late is taken together with all that are due: by the policy, the latest of them
-/// makes one job or none, and the others are counted as missed.
+/// An occurrence noticed in time fires as it is. One noticed late is taken together with all that
+/// are due: by the policy, the latest of them makes one job for all, or the latest make one each,
+/// or none does; the others are counted as missed.
 pub(crate) fn plan(
     record: &ScheduleRecord,
     at: Timestamp,
     now: Timestamp,
     occurrences: &Occurrences,
+) -> Vec<Firing> {
+    let plain = |at| Firing::new(record, at, occurrences.after(at));
+    let late = now.since(at) > MISFIRE_AFTER;
+    let first = if late { make_up(record, at, now, occurrences) } else { plain(at) };
+    // Of what comes now, nothing is beyond a policy's bound: what was has been left out.
+    let due = |firing: &Firing| firing.next.filter(|&next| next <= now);
+    iter::successors(Some(first), |before| due(before).map(plain)).take(IN_A_ROW).collect()
+}
+
+/// The firing of an occurrence that was noticed late.
+fn make_up(
+    record: &ScheduleRecord,
+    at: Timestamp,
+    now: Timestamp,
+    occurrences: &Occurrences,
 ) -> Firing {
-    if now.since(at) <= MISFIRE_AFTER {
-        return Firing::new(record, at, occurrences.after(at));
-    }
-    let (latest, others) = occurrences.latest(at, now);
-    let mut firing = Firing::new(record, at, occurrences.after(latest));
-    let in_time = now.since(latest) <= MISFIRE_AFTER;
-    firing.run = (in_time || record.schedule.misfire == Misfire::Once).then_some(latest);
-    firing.missed = others + u64::from(firing.run.is_none());
+    let policy = record.schedule.misfire;
+    let most = if policy == Misfire::All { MISFIRE_ALL_BOUND } else { 1 };
+    let (run, before) = occurrences.latest(at, now, most);
+    let in_time = now.since(run) <= MISFIRE_AFTER;
+    let mut firing = Firing::new(record, at, occurrences.after(run));
+    firing.run = (in_time || matches!(policy, Misfire::Once | Misfire::All)).then_some(run);
+    firing.missed = before + u64::from(firing.run.is_none());
     firing
 }
 
@@ -167,5 +193,100 @@ fn log(firing: &Firing, fired: Fired) {
             info!(%schedule, %occurrence, "skipped: the previous run is not settled");
         }
         _ => debug!(%schedule, %occurrence, ?fired, "not fired"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shiftwork_adapter::{JobName, JobTemplate, Payload, QueueName, Schedule, Timing};
+
+    use super::*;
+
+    const PERIOD: u64 = 10;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::EPOCH + Duration::from_secs(second)
+    }
+
+    /// What is fired at `now`, in seconds, of a schedule of every ten that is at `next`.
+    fn planned(misfire: Misfire, next: u64, now: u64) -> Vec<Firing> {
+        planned_every(PERIOD, misfire, next, now)
+    }
+
+    fn planned_every(period: u64, misfire: Misfire, next: u64, now: u64) -> Vec<Firing> {
+        let timing = Timing::Every { period_ms: period * 1000 };
+        let occurrences = Occurrences::parse(&timing).unwrap();
+        let template = JobTemplate::new(JobName::new("job").unwrap(), Payload::none());
+        let (id, queue) = (ScheduleId::new("id").unwrap(), QueueName::new("queue").unwrap());
+        let mut schedule = Schedule::new(id, queue, timing, template);
+        schedule.misfire = misfire;
+        let record = ScheduleRecord::new(schedule, 7, Some(at(next)));
+        let plan = plan(&record, at(next), at(now), &occurrences);
+        let follow = plan.windows(2).all(|pair| pair[0].next == Some(pair[1].occurrence));
+        assert!(follow, "each finds what the one before leaves: {plan:?}");
+        assert!(plan.iter().all(|firing| firing.revision == 7));
+        assert_eq!(plan[0].occurrence, at(next));
+        plan
+    }
+
+    fn runs(plan: &[Firing]) -> Vec<Option<Timestamp>> {
+        plan.iter().map(|firing| firing.run).collect()
+    }
+
+    #[test]
+    fn occurrences_noticed_in_time_fire_one_after_the_other_under_every_policy() {
+        for misfire in [Misfire::Skip, Misfire::Once, Misfire::All] {
+            let plan = planned(misfire, 100, 160);
+            let expected: Vec<_> = (100..=160).step_by(10).map(|second| Some(at(second))).collect();
+            assert_eq!(runs(&plan), expected);
+            assert!(plan.iter().all(|firing| firing.missed == 0));
+            assert_eq!(plan.last().unwrap().next, Some(at(170)));
+        }
+    }
+
+    #[test]
+    fn of_occurrences_noticed_late_the_latest_makes_a_job_for_all() {
+        let plan = planned(Misfire::Once, 100, 505);
+        assert_eq!(runs(&plan), [Some(at(500))]);
+        assert_eq!((plan[0].missed, plan[0].next), (40, Some(at(510))));
+    }
+
+    #[test]
+    fn occurrences_noticed_late_are_skipped_but_for_a_latest_that_is_in_time() {
+        let plan = planned(Misfire::Skip, 100, 505);
+        assert_eq!((runs(&plan), plan[0].missed), (vec![Some(at(500))], 40));
+        let plan = planned_every(100, Misfire::Skip, 100, 390);
+        assert_eq!((runs(&plan), plan[0].missed), (vec![None], 3));
+        assert_eq!(plan[0].next, Some(at(400)));
+    }
+
+    #[test]
+    fn under_all_each_occurrence_noticed_late_makes_a_job_of_its_own() {
+        let plan = planned(Misfire::All, 100, 505);
+        let expected: Vec<_> = (100..=500).step_by(10).map(|second| Some(at(second))).collect();
+        assert_eq!(runs(&plan), expected);
+        assert!(plan.iter().all(|firing| firing.missed == 0));
+    }
+
+    #[test]
+    fn under_all_those_before_the_latest_thousand_are_missed() {
+        // 1500 are due; the first that makes a job is number 501.
+        let now = 100 + 1499 * PERIOD;
+        let plan = planned(Misfire::All, 100, now);
+        assert_eq!(plan.len(), IN_A_ROW);
+        let first = at(100 + 500 * PERIOD);
+        assert_eq!((plan[0].run, plan[0].missed), (Some(first), 500));
+        assert!(plan[1..].iter().all(|firing| firing.missed == 0));
+        assert_eq!(plan[1].run, Some(first + Duration::from_secs(PERIOD)));
+
+        // Tick by tick, a thousand jobs in all, and then nothing is due.
+        let (mut made, mut missed, mut next) = (0, 0, 100);
+        while next <= now {
+            let plan = planned(Misfire::All, next, now);
+            made += plan.iter().filter(|firing| firing.run.is_some()).count();
+            missed += plan.iter().map(|firing| firing.missed).sum::<u64>();
+            next = plan.last().unwrap().next.unwrap().since(Timestamp::EPOCH).as_secs();
+        }
+        assert_eq!((made, missed), (MISFIRE_ALL_BOUND, 500));
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod code;
 mod cron;
 mod new;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use shiftwork_adapter::{Timestamp, Timing};
@@ -56,23 +57,46 @@ impl Occurrences {
         }
     }
 
-    /// The latest occurrence from `first`, which is one, up to `now`, and how many there are
-    /// before it. Counts no more than a million.
-    pub(crate) fn latest(&self, first: Timestamp, now: Timestamp) -> (Timestamp, u64) {
-        const MOST: u64 = 1_000_000;
-        if let Self::Every(period) = self {
-            let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
-            let passed = u64::try_from(now.since(first).as_millis()).unwrap_or(u64::MAX) / period;
-            return (first + Duration::from_millis(passed.saturating_mul(period)), passed);
-        }
-        let (mut latest, mut before) = (first, 0);
-        while before < MOST {
-            match self.after(latest).filter(|&next| next <= now) {
-                Some(next) => (latest, before) = (next, before + 1),
-                None => break,
+    /// The latest occurrences from `first`, which is one, up to `now`, at most `most` and at least
+    /// one: the first of these, and how many there are before it. Counts no more than a million.
+    pub(crate) fn latest(&self, first: Timestamp, now: Timestamp, most: usize) -> (Timestamp, u64) {
+        match self {
+            Self::Every(period) => {
+                let period = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
+                let passed = u64::try_from(now.since(first).as_millis()).unwrap_or(u64::MAX);
+                let most = u64::try_from(most.max(1)).unwrap_or(u64::MAX);
+                let before = (passed / period + 1).saturating_sub(most);
+                (first + Duration::from_millis(before.saturating_mul(period)), before)
+            }
+            Self::Cron(cron) => {
+                const COUNTED: usize = 1_000_000;
+                let start = tail(cron, first, now, most.max(1));
+                let all = std::iter::successors(Some(first), |&at| cron.after(at));
+                (start, all.take_while(|&at| at < start).take(COUNTED).count() as u64)
             }
         }
-        (latest, before)
+    }
+}
+
+/// The first of the latest `most` occurrences from `first` to `now`. Looks back from `now`, further
+/// each time, so that it does not matter how many there are before.
+fn tail(cron: &CronExpr, first: Timestamp, now: Timestamp, most: usize) -> Timestamp {
+    let mut back = Duration::from_secs(3600);
+    loop {
+        let from = now - back;
+        let begin = if from < first { Some(first) } else { cron.after(from) };
+        let mut latest = VecDeque::with_capacity(most);
+        let all = std::iter::successors(begin, |&at| cron.after(at));
+        for at in all.take_while(|&at| at <= now) {
+            if latest.len() == most {
+                latest.pop_front();
+            }
+            latest.push_back(at);
+        }
+        if from < first || latest.len() == most {
+            return latest.front().copied().unwrap_or(first);
+        }
+        back = back.saturating_mul(2);
     }
 }
 
@@ -82,6 +106,11 @@ mod tests {
 
     fn every(ms: u64) -> Occurrences {
         Occurrences::parse(&Timing::Every { period_ms: ms }).unwrap()
+    }
+
+    fn cron(pattern: &str) -> Occurrences {
+        let timing = Timing::Cron { pattern: pattern.into(), timezone: "UTC".into() };
+        Occurrences::parse(&timing).unwrap()
     }
 
     #[test]
@@ -96,9 +125,30 @@ mod tests {
 
     #[test]
     fn the_latest_of_many_missed_occurrences_is_found_at_once() {
-        let (latest, before) =
-            every(1000).latest(Timestamp::from_millis(1000), Timestamp::from_millis(3_600_500));
-        assert_eq!((latest, before), (Timestamp::from_millis(3_600_000), 3599));
+        let at = Timestamp::from_millis;
+        for occurrences in [every(1000), cron("* * * * * *")] {
+            for (most, latest, before) in
+                [(1, 3_600_000, 3599), (2, 3_599_000, 3598), (3600, 1000, 0), (9999, 1000, 0)]
+            {
+                let found = occurrences.latest(at(1000), at(3_600_500), most);
+                assert_eq!(found, (at(latest), before), "{most} of {occurrences:?}");
+            }
+            assert_eq!(occurrences.latest(at(1000), at(1000), 1), (at(1000), 0));
+        }
+        // 1971-01-01 to 2026-01-01: rarer than any stretch that is looked at first.
+        let (first, now) = (at(31_536_000_000), at(1_767_225_600_000));
+        let yearly = cron("@yearly");
+        assert_eq!(yearly.latest(first, now, 1), (now, 55));
+        assert_eq!(yearly.latest(first, now, 2), (at(1_735_689_600_000), 54));
+        assert_eq!(yearly.latest(first, now, 1000), (first, 0));
+    }
+
+    #[test]
+    fn the_latest_is_found_however_many_there_are_before_it_of_which_a_million_are_counted() {
+        let at = Timestamp::from_millis;
+        let now = at(20 * 24 * 3_600_000);
+        let found = cron("* * * * * *").latest(at(1000), now, 1000);
+        assert_eq!(found, (now - Duration::from_secs(999), 1_000_000));
     }
 
     #[test]

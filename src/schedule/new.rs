@@ -63,7 +63,7 @@ impl NewSchedule {
     }
 
     /// What happens to occurrences noticed more than a minute late. Default: the latest of them
-    /// makes one job.
+    /// makes one job. [`Misfire::All`] belongs beside [`Overlap::Allow`].
     pub fn misfire(mut self, misfire: Misfire) -> Self {
         self.misfire = misfire;
         self

@@ -1,5 +1,6 @@
 //! A store that misbehaves when told to. Between two orders it is the real one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Faulty {
     beats: Arc<Mutex<Fault>>,
     others: Arc<Mutex<Fault>>,
     many_processes: AtomicBool,
+    listed_ahead: Mutex<Duration>,
+    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Faulty {
@@ -41,6 +44,8 @@ impl Faulty {
             beats: Arc::default(),
             others: Arc::default(),
             many_processes: AtomicBool::new(false),
+            listed_ahead: Mutex::default(),
+            calls: Arc::default(),
         })
     }
 
@@ -71,19 +76,43 @@ impl Faulty {
         self.many_processes.store(true, Ordering::SeqCst);
     }
 
-    async fn other<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        misbehave(&self.others, call).await
+    /// Lists the schedules as if it were later: the clock goes backward before the next call.
+    pub fn list_ahead(&self, by: Duration) {
+        *self.listed_ahead.lock().unwrap() = by;
+    }
+
+    /// How often each method was called, since the last time this was asked. One that was not is
+    /// not there.
+    pub fn take_calls(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    async fn other<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        count(&self.calls, method);
+        misbehave(&self.others, method, call).await
     }
 }
 
-async fn misbehave<T>(fault: &Mutex<Fault>, call: impl Future<Output = Result<T>>) -> Result<T> {
+fn count(calls: &Mutex<BTreeMap<&'static str, usize>>, method: &'static str) {
+    *calls.lock().unwrap().entry(method).or_default() += 1;
+}
+
+async fn misbehave<T>(
+    fault: &Mutex<Fault>,
+    method: &'static str,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let now = || *fault.lock().unwrap();
     if now() == Fault::Hang {
         return std::future::pending().await;
     }
     assert!(now() != Fault::AlwaysPanic, "told to panic");
     if now() == Fault::Fail {
-        return Err(AdapterError::new(ErrorKind::Unavailable, "call", "told to fail"));
+        return Err(AdapterError::new(ErrorKind::Unavailable, method, "told to fail"));
     }
     let answer = call.await;
     match now() {
@@ -95,8 +124,8 @@ async fn misbehave<T>(fault: &Mutex<Fault>, call: impl Future<Output = Result<T>
         }
         Fault::LoseReplies => {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            Err(AdapterError::new(ErrorKind::Timeout, "exchange", "no answer")
-                .with_effect(Effect::Unknown))
+            let error = AdapterError::new(ErrorKind::Timeout, method, "no answer");
+            Err(error.with_effect(Effect::Unknown))
         }
         Fault::AlwaysPanic | Fault::Fail | Fault::None => answer,
     }
@@ -114,39 +143,41 @@ impl JobAdapter for Faulty {
     }
 
     async fn ping(&self) -> Result<Pong> {
-        self.other(self.inner.ping()).await
+        self.other("ping", self.inner.ping()).await
     }
 
     async fn schedule(&self, schedule: Schedule, next: Option<Timestamp>) -> Result<Defined> {
-        self.other(self.inner.schedule(schedule, next)).await
+        self.other("schedule", self.inner.schedule(schedule, next)).await
     }
 
     async fn cancel(&self, schedule: &ScheduleId) -> Result<bool> {
-        self.other(self.inner.cancel(schedule)).await
+        self.other("cancel", self.inner.cancel(schedule)).await
     }
 
     async fn is_scheduled(&self, schedule: &ScheduleId) -> Result<bool> {
-        self.other(self.inner.is_scheduled(schedule)).await
+        self.other("is_scheduled", self.inner.is_scheduled(schedule)).await
     }
 
     async fn scheduled_jobs(&self) -> Result<Schedules> {
-        self.other(self.inner.scheduled_jobs()).await
+        let mut schedules = self.other("scheduled_jobs", self.inner.scheduled_jobs()).await?;
+        schedules.now = schedules.now + *self.listed_ahead.lock().unwrap();
+        Ok(schedules)
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
-        self.other(self.inner.trigger(trigger)).await
+        self.other("trigger", self.inner.trigger(trigger)).await
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
-        self.other(self.inner.fire(batch)).await
+        self.other("fire", self.inner.fire(batch)).await
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {
-        self.other(self.inner.enqueue(queue, batch)).await
+        self.other("enqueue", self.inner.enqueue(queue, batch)).await
     }
 
     async fn job(&self, queue: &QueueName, job: JobId) -> Result<Option<JobRecord>> {
-        self.other(self.inner.job(queue, job)).await
+        self.other("job", self.inner.job(queue, job)).await
     }
 
     async fn await_finish(
@@ -155,15 +186,16 @@ impl JobAdapter for Faulty {
         job: JobId,
         within: Duration,
     ) -> Result<Option<JobRecord>> {
-        self.other(self.inner.await_finish(queue, job, within)).await
+        self.other("await_finish", self.inner.await_finish(queue, job, within)).await
     }
 
     async fn cancel_job(&self, queue: &QueueName, job: JobId) -> Result<CancelJob> {
-        self.other(self.inner.cancel_job(queue, job)).await
+        self.other("cancel_job", self.inner.cancel_job(queue, job)).await
     }
 
     async fn exchange(&self, exchange: &Exchange) -> Result<ExchangeReply> {
-        misbehave(&self.exchange, self.inner.exchange(exchange)).await
+        count(&self.calls, "exchange");
+        misbehave(&self.exchange, "exchange", self.inner.exchange(exchange)).await
     }
 
     async fn held(
@@ -172,48 +204,49 @@ impl JobAdapter for Faulty {
         incarnation: Incarnation,
         after: Option<JobId>,
     ) -> Result<HeldPage> {
-        self.other(self.inner.held(queue, incarnation, after)).await
+        self.other("held", self.inner.held(queue, incarnation, after)).await
     }
 
     async fn heart(&self) -> Result<Box<dyn Heart>> {
         let inner = self.inner.heart().await?;
-        Ok(Box::new(FaultyHeart { inner, fault: self.beats.clone() }))
+        let (fault, calls) = (self.beats.clone(), self.calls.clone());
+        Ok(Box::new(FaultyHeart { inner, fault, calls }))
     }
 
     async fn sweep(&self, queue: &QueueName) -> Result<SweepAnswer> {
-        self.other(self.inner.sweep(queue)).await
+        self.other("sweep", self.inner.sweep(queue)).await
     }
 
     async fn wait(&self, watch: Watch) -> Result<()> {
-        self.other(self.inner.wait(watch)).await
+        self.other("wait", self.inner.wait(watch)).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>> {
-        self.other(self.inner.queues()).await
+        self.other("queues", self.inner.queues()).await
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts> {
-        self.other(self.inner.counts(queue)).await
+        self.other("counts", self.inner.counts(queue)).await
     }
 
     async fn find(&self, queue: &QueueName, find: &Find) -> Result<Found> {
-        self.other(self.inner.find(queue, find)).await
+        self.other("find", self.inner.find(queue, find)).await
     }
 
     async fn pause(&self, queue: &QueueName) -> Result<bool> {
-        self.other(self.inner.pause(queue)).await
+        self.other("pause", self.inner.pause(queue)).await
     }
 
     async fn resume(&self, queue: &QueueName) -> Result<bool> {
-        self.other(self.inner.resume(queue)).await
+        self.other("resume", self.inner.resume(queue)).await
     }
 
     async fn replay(&self, queue: &QueueName, job: JobId) -> Result<Operated> {
-        self.other(self.inner.replay(queue, job)).await
+        self.other("replay", self.inner.replay(queue, job)).await
     }
 
     async fn discard(&self, queue: &QueueName, job: JobId) -> Result<Operated> {
-        self.other(self.inner.discard(queue, job)).await
+        self.other("discard", self.inner.discard(queue, job)).await
     }
 
     async fn shutdown(&self) -> Result<()> {
@@ -224,11 +257,13 @@ impl JobAdapter for Faulty {
 struct FaultyHeart {
     inner: Box<dyn Heart>,
     fault: Arc<Mutex<Fault>>,
+    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 #[async_trait]
 impl Heart for FaultyHeart {
     async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>> {
-        misbehave(&self.fault, self.inner.beat(beats)).await
+        count(&self.calls, "beat");
+        misbehave(&self.fault, "beat", self.inner.beat(beats)).await
     }
 }

@@ -7,6 +7,7 @@ use shiftwork::adapter::{Clock, TestClock, Timestamp, Timing};
 use shiftwork::{JobState, Overlap};
 use tokio::time::sleep;
 
+use crate::faulty::Faulty;
 use crate::support::*;
 use shiftwork::prelude::*;
 
@@ -120,6 +121,47 @@ async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
     assert_eq!((schedule.fired, schedule.missed), (3, 7));
 }
 
+#[tokio::test(start_paused = true)]
+async fn after_a_night_asleep_each_missed_occurrence_makes_a_job_where_all_shall() {
+    #[job(cron = "0 * * * *", misfire = "all", overlap = "allow")]
+    async fn hourly(notes: State<Notes>, ctx: JobContext) {
+        notes.add(ctx.scheduled_at().to_string());
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let clock = Arc::new(Laptop(world.clock.clone()));
+    let process = world.process([("JOBS_CONCURRENCY", "1")]).clock(clock).state(notes.clone());
+    let jobs = process.register(hourly::definition()).start().await.unwrap();
+    sleep(seconds(3601)).await;
+    world.clock.set(START + hours(9) + minutes(30));
+    sleep(hours(1)).await;
+    let expected: Vec<_> = (1..=10).map(|hour| (START + hours(hour)).to_string()).collect();
+    assert_eq!(notes.all(), expected);
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    assert_eq!((schedule.fired, schedule.missed, schedule.overlapped), (10, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_a_thousand_missed_occurrences_are_made_up_for_and_with_few_calls() {
+    #[job(every = "1m", misfire = "all", overlap = "allow")]
+    async fn each_minute() {}
+    let world = World::new().await;
+    let clock = Arc::new(Laptop(world.clock.clone()));
+    let store = Faulty::on(world.store.clone());
+    let process = world.process_on(store.clone(), []).clock(clock);
+    let jobs = process.register(each_minute::definition()).start().await.unwrap();
+    sleep(seconds(61)).await;
+    store.take_calls();
+    // Two days: 2880 occurrences.
+    world.clock.set(START + hours(48) + seconds(61));
+    sleep(seconds(31)).await;
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    assert_eq!((schedule.fired, schedule.missed), (1 + 1000, 1880));
+    assert_eq!(schedule.last.unwrap().occurrence, START + hours(48) + minutes(1));
+    let calls = store.take_calls();
+    assert!(calls["scheduled_jobs"] <= 13 && calls["fire"] <= 10, "{calls:?}");
+}
+
 /// Looked at anew every half a minute, as the system's clock is.
 #[derive(Debug)]
 struct Laptop(Arc<TestClock>);
@@ -157,6 +199,24 @@ async fn a_clock_that_goes_backward_doubles_nothing() {
     assert_eq!(all.len(), count, "an occurrence ran twice");
     assert_eq!(all.last().unwrap(), "2026-11-22T01:00:00.000Z");
     assert!(world.clock.now() >= START + hours(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_backward_before_several_are_fired_is_waited_for() {
+    #[job(every = "1s")]
+    async fn each_second() {}
+    let world = World::new().await;
+    let store = Faulty::on(world.store.clone());
+    store.list_ahead(seconds(10));
+    let process = world.process_on(store.clone(), []).register(each_second::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(seconds(20) + Duration::from_millis(500)).await;
+    let schedule = &jobs.scheduled_jobs().await.unwrap()[0];
+    // The first is computed by the time of the listing.
+    assert_eq!((schedule.fired, schedule.missed), (10, 0));
+    // It looks again each millisecond, and not without a pause.
+    let calls = store.take_calls()["scheduled_jobs"];
+    assert!(calls < 21_000, "{calls}");
 }
 
 #[tokio::test(start_paused = true)]

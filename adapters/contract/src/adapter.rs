@@ -77,6 +77,9 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// policy, enqueues the job or counts why not, and moves on to the given next; else changes
     /// nothing. Answers in the order given.
     ///
+    /// Firings of one schedule are applied in the order given, too: each may name as its occurrence
+    /// what the one before it moves on to.
+    ///
     /// The job's id is [`JobId::of_occurrence`], its actor `system`, its correlation id that id's
     /// text. A resend, known by all fields of the firing, finds the schedule moved on and answers
     /// the job that it made again, for as long as no later one was made.

@@ -45,7 +45,7 @@ pub use provider::{
     Capabilities, Connecting, Connection, Provider, Retention, StoreSettings, Variable, Wakeups,
 };
 pub use schedule::{
-    Defined, Fired, Firing, JobTemplate, LastRun, Misfire, Origin, Overlap, Schedule,
-    ScheduleRecord, Schedules, Timing, Trigger, Triggered,
+    Defined, Fired, Firing, JobTemplate, LastRun, MISFIRE_ALL_BOUND, Misfire, Origin, Overlap,
+    Schedule, ScheduleRecord, Schedules, Timing, Trigger, Triggered,
 };
 pub use time::Timestamp;

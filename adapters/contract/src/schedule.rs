@@ -142,7 +142,15 @@ pub enum Misfire {
     /// The latest of them makes one job, for all.
     #[default]
     Once,
+    /// Each of the latest [`MISFIRE_ALL_BOUND`] of them makes a job of its own, one after the
+    /// other; those before make none. For runs that may [overlap](Overlap::Allow): under
+    /// [`Overlap::Skip`], the others come while the first is not yet settled.
+    All,
 }
+
+/// How many of the occurrences that were noticed late make a job under [`Misfire::All`]: the
+/// latest. Those before are counted as missed.
+pub const MISFIRE_ALL_BOUND: usize = 1000;
 
 /// Who defined a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

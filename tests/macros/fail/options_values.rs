@@ -11,7 +11,7 @@ use shiftwork::job;
     backoff = "fixed",
     every = "0s",
     overlap = "queue",
-    misfire = "all"
+    misfire = "twice"
 )]
 async fn every_one() {}
 

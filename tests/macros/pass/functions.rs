@@ -57,6 +57,9 @@ async fn nightly(_ctx: shiftwork::JobContext) -> shiftwork::JobResult {
     shiftwork::JobResult::success()
 }
 
+#[job(every = "1d", overlap = "allow", misfire = "all")]
+fn daily() {}
+
 #[job(every = "1h 30m", misfire = "once", overlap = "skip",)]
 fn often(since: Option<Email>) -> Result<(), std::io::Error> {
     let _ = since;

@@ -40,6 +40,10 @@ case_list! {
     a_run_for_a_later_occurrence_sent_again_answers_the_same_job,
     occurrences_that_were_all_missed_make_no_job,
     a_batch_is_answered_in_the_order_given,
+    firings_of_one_schedule_follow_each_other_in_a_batch,
+    firings_that_follow_each_other_sent_again_make_no_other_job,
+    in_a_batch_a_firing_overlaps_the_one_before_it,
+    firings_after_one_that_is_early_change_nothing,
     one_stale_firing_does_not_touch_its_neighbours,
     two_schedules_due_at_once_make_two_jobs,
     an_empty_batch_does_nothing,
@@ -380,6 +384,68 @@ async fn a_batch_is_answered_in_the_order_given(kit: Kit) {
     let fired = kit.fire(batch).await.expect("the store fires");
     let job = JobId::of_occurrence(&id("due"), now);
     assert_eq!(fired, [Fired::Stale, Fired::Early, Fired::Job(job), Fired::Missed]);
+}
+
+async fn firings_of_one_schedule_follow_each_other_in_a_batch(kit: Kit) {
+    let batch = chain(&kit, Overlap::Allow).await;
+    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    let jobs: Vec<_> =
+        batch.iter().map(|f| JobId::of_occurrence(&f.schedule, f.occurrence)).collect();
+    assert_eq!(fired, jobs.iter().map(|&job| Fired::Job(job)).collect::<Vec<_>>());
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped, record.missed), (5, 0, 0));
+    assert_eq!(record.next, batch[4].next);
+    assert_eq!(record.last.map(|last| last.job), Some(jobs[4]));
+    assert_eq!(ids(&kit.worker().claim(10).await), jobs, "in the order of the occurrences");
+}
+
+async fn firings_that_follow_each_other_sent_again_make_no_other_job(kit: Kit) {
+    let batch = chain(&kit, Overlap::Allow).await;
+    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    let before = kit.snapshot().await;
+    let again = kit.fire(batch).await.expect("the store fires");
+    assert_eq!(again[4], fired[4], "the last run's job is known");
+    for (again, fired) in again.iter().zip(fired) {
+        assert!(*again == fired || *again == Fired::Stale, "{again:?} instead of {fired:?}");
+    }
+    assert_eq!(kit.snapshot().await, before);
+}
+
+async fn in_a_batch_a_firing_overlaps_the_one_before_it(kit: Kit) {
+    let batch = chain(&kit, Overlap::Skip).await;
+    let job = JobId::of_occurrence(&id("a"), batch[0].occurrence);
+    let next = batch[4].next;
+    let fired = kit.fire(batch).await.expect("the store fires");
+    assert_eq!(fired[0], Fired::Job(job));
+    assert_eq!(fired[1..], [Fired::Overlapped; 4]);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.overlapped, record.next), (1, 4, next));
+    assert_eq!(kit.count().await.total(), 1);
+}
+
+async fn firings_after_one_that_is_early_change_nothing(kit: Kit) {
+    let mut batch = chain(&kit, Overlap::Allow).await;
+    let later = kit.now().await + kit.units(600);
+    batch[1].next = Some(later);
+    batch[2].occurrence = later;
+    let fired = kit.fire(batch).await.expect("the store fires");
+    assert!(matches!(fired[..2], [Fired::Job(_), Fired::Job(_)]), "{fired:?}");
+    assert_eq!(fired[2..], [Fired::Early, Fired::Stale, Fired::Stale]);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.next), (2, Some(later)));
+}
+
+/// A schedule, and firings of five occurrences of it that are all due, each but for the first
+/// following the one before it.
+async fn chain(kit: &Kit, overlap: Overlap) -> Vec<Firing> {
+    let first = kit.now().await;
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = overlap;
+    kit.define(schedule, Some(first)).await;
+    kit.pass(1).await;
+    let record = kit.only_schedule().await;
+    let at = |n: u64| first + Duration::from_millis(n);
+    (0..5).map(|n| Firing::new(&record, at(n), Some(at(n + 1)))).collect()
 }
 
 async fn one_stale_firing_does_not_touch_its_neighbours(kit: Kit) {

@@ -84,7 +84,7 @@ async fn every_change_of_a_definition_is_a_change(kit: Kit) {
     let next = kit.now().await + kit.units(60);
     let mut schedule = kit.every_minute("a");
     kit.define(schedule.clone(), Some(next)).await;
-    let changes: [fn(&mut Schedule); 12] = [
+    let changes: [fn(&mut Schedule); 13] = [
         |s| s.template.name = name("another_job"),
         |s| s.template.payload = Payload::from_json_bytes("[2]"),
         |s| s.template.priority = Priority::Bulk,
@@ -94,6 +94,7 @@ async fn every_change_of_a_definition_is_a_change(kit: Kit) {
         |s| s.template.scope = Some(Scope::tenant("acme")),
         |s| s.overlap = Overlap::Allow,
         |s| s.misfire = Misfire::Skip,
+        |s| s.misfire = Misfire::All,
         |s| s.enabled = false,
         |s| s.origin = Origin::Code { app: AppName::new("shop").expect("a valid name") },
         |s| s.timing = Timing::Cron { pattern: "1 2 * * *".into(), timezone: "UTC".into() },
