@@ -80,7 +80,7 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// How many connections there are: those which either side has not closed yet.
+    /// How many connections there are: those that are not closed on both sides yet.
     pub fn connections(&self) -> usize {
         let mut state = self.shared.state();
         state.admit(&self.shared);
@@ -137,11 +137,12 @@ impl Proxy {
     ///
     /// The first bytes from a client for which `is_it` is true are forwarded. The bytes that the
     /// server then sends are swallowed, the server is left to finish all that it was sent, and the
-    /// connection ends. Happens once, on one connection, under whatever else the network does; asked
-    /// for several times, each request has its own.
+    /// connection is reset. Happens once, on one connection, under whatever else the network does;
+    /// asked for several times, each request has its own.
     ///
     /// `is_it` sees what came in one piece: usually one request, or several that were sent in one
-    /// go. It must not call the proxy.
+    /// go. One of more than 64 KiB comes in several, and is known by its beginning. `is_it` must not
+    /// call the proxy.
     pub fn lose_next_reply(
         &self,
         is_it: impl Fn(&[u8]) -> bool + Send + Sync + 'static,

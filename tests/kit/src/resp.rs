@@ -4,7 +4,10 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// One connection to a server. A failed call leaves it out of step: open another one then.
+/// One connection to a server.
+///
+/// After a call that timed out, its reply can still be [received](Connection::receive). After any
+/// other failed call it is of no more use.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -19,9 +22,20 @@ impl Connection {
     pub fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
+        let connection = Self { stream: BufReader::new(stream) };
+        connection.set_patience(patience)?;
+        Ok(connection)
+    }
+
+    /// Waits so long for bytes from now on, instead of as long as it was opened with.
+    ///
+    /// # Errors
+    ///
+    /// `patience` is zero.
+    pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        let stream = self.stream.get_ref();
         stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        stream.set_write_timeout(Some(patience))
     }
 
     /// Sends one command and waits for its reply. What the server refuses is a [`Reply::Error`].

@@ -147,9 +147,9 @@ impl RedisServer {
         }
     }
 
-    /// Kills the server as a power cut would: nothing is flushed, and its clients see their
-    /// connections end. What it has written stays for [`RedisServer::restart`]. A server that is
-    /// down already stays so.
+    /// Kills the server's process, which has no chance to write anything more, and its clients see
+    /// their connections end. What it has written stays for [`RedisServer::restart`]. A server that
+    /// is down already stays so.
     pub fn kill(&self) {
         let mut state = self.state();
         if let State::Running(child) | State::Stalled(child) =

@@ -168,9 +168,7 @@ impl Link {
             }
             let wait = match state.network {
                 Network::Passing => Duration::ZERO,
-                Network::Delaying(delay) => {
-                    (arrived + delay).saturating_duration_since(Instant::now())
-                }
+                Network::Delaying(delay) => delay.saturating_sub(arrived.elapsed()),
                 Network::Stalling => Duration::MAX,
                 Network::Swallowing => return Way::Nowhere,
             };
@@ -196,7 +194,7 @@ impl Link {
         }
         let rest = match self.sink(lane).write(rest) {
             Ok(length) => &rest[length..],
-            Err(error) if is_passing(error.kind()) => rest,
+            Err(error) if is_momentary(error.kind()) => rest,
             // Who was to read this has gone. The other lane tells.
             Err(_) => return &[],
         };
@@ -279,6 +277,6 @@ pub(super) fn reset_on_close(socket: &TcpStream) {
 }
 
 /// Whether the socket takes bytes later: it is full, or was interrupted.
-fn is_passing(kind: ErrorKind) -> bool {
+fn is_momentary(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
