@@ -4,20 +4,23 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// The result of asking a store.
 pub type Result<T, E = AdapterError> = std::result::Result<T, E>;
 
 /// Why a store did not do, or may not have done, what it was asked.
+#[derive(Clone)]
 pub struct AdapterError(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     effect: Effect,
     operation: &'static str,
     message: String,
     context: Vec<(&'static str, String)>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The kinds of error, to branch on.
@@ -91,7 +94,7 @@ impl AdapterError {
     /// The same, with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{JobId, JobName, QueueName, ScheduleId, Timestamp};
 
@@ -110,9 +111,9 @@ pub struct ScheduledBy {
     pub occurrence: Timestamp,
 }
 
-/// What a handler is given, as JSON. Its content never shows in `Debug`.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+/// What a handler is given, as JSON. Its content never shows in `Debug`. Serialized, it is that very
+/// JSON.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Payload(Bytes);
 
 impl Payload {
@@ -162,6 +163,21 @@ impl Payload {
     /// Whether there is not even a `null`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Fails where it is no JSON.
+impl Serialize for Payload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let json: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        json.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Box::<str>::from(json).into_boxed_bytes().into()))
     }
 }
 
@@ -429,6 +445,15 @@ mod tests {
     fn a_payload_does_not_show_in_debug() {
         let payload = Payload::json("hunter2").unwrap();
         assert_eq!(format!("{payload:?}"), "Payload(9 bytes)");
+    }
+
+    #[test]
+    fn a_payload_is_serialized_as_the_json_that_it_is() {
+        let payload = Payload::from_json_bytes(r#"{"a": [1, 2.50]}"#);
+        let json = serde_json::to_string(&(1, &payload)).unwrap();
+        assert_eq!(json, r#"[1,{"a": [1, 2.50]}]"#);
+        assert_eq!(serde_json::from_str::<(u8, Payload)>(&json).unwrap().1, payload);
+        assert!(serde_json::to_string(&Payload::from_json_bytes("{")).is_err());
     }
 
     #[test]

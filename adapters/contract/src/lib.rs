@@ -23,6 +23,7 @@ mod id;
 mod inspect;
 mod job;
 mod name;
+mod occurrence;
 mod provider;
 mod schedule;
 mod time;

@@ -153,6 +153,8 @@ impl fmt::Debug for Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreSettings {
+    /// How long one call to the store may take in all before it fails.
+    pub connect_timeout: Duration,
     /// How long a worker keeps its jobs without a sign of life.
     pub lease: Duration,
     /// How much longer after a lapse was first noticed: a store that was away itself must not
@@ -170,6 +172,7 @@ impl Default for StoreSettings {
     /// 8 s and 2 s: with a poll of 5 s, a killed worker's jobs run again within 15 s.
     fn default() -> Self {
         Self {
+            connect_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(8),
             grace: Duration::from_secs(2),
             max_crashes: 3,

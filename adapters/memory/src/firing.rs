@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use shiftwork_adapter::{
-    Effect, Enqueued, Fired, Firing, JobId, JobSpec, LastRun, Overlap, Provenance, Result,
-    Schedule, ScheduleRecord, ScheduledBy, Timestamp, Trigger, Triggered,
+    Effect, Enqueued, Fired, Firing, LastRun, Overlap, Result, ScheduleRecord, Timestamp, Trigger,
+    Triggered,
 };
 
 use crate::queue::Queue;
@@ -38,7 +38,7 @@ impl Store {
             let schedule = &stored.record.schedule;
             let queue = self.queue(&schedule.queue);
             self.step(&queue, |queue, now| {
-                let spec = triggered(schedule, trigger, now);
+                let spec = schedule.triggered(trigger, now);
                 queue.enqueue("trigger", vec![Arc::new(spec)], now)
             })?;
             Ok(Triggered::Enqueued(schedule.queue.clone()))
@@ -80,7 +80,7 @@ impl Store {
 
     fn run(&self, record: &ScheduleRecord, run: Timestamp) -> Result<Fired> {
         let schedule = &record.schedule;
-        let spec = Arc::new(occurring(schedule, run));
+        let spec = Arc::new(schedule.occurring(run));
         let job = spec.id;
         let queue = self.queue(&schedule.queue);
         self.step(&queue, |queue, now| {
@@ -98,40 +98,4 @@ impl Store {
 fn overlaps(queue: &Queue, record: &ScheduleRecord, now: Timestamp) -> bool {
     let previous = record.last.and_then(|last| queue.jobs.record(last.job, now));
     previous.is_some_and(|job| !job.state().is_finished())
-}
-
-fn occurring(schedule: &Schedule, run: Timestamp) -> JobSpec {
-    let job = JobId::of_occurrence(&schedule.id, run);
-    let mut spec = from_template(schedule, job, run);
-    let provenance = spec.provenance_mut();
-    provenance.actor = Some("system".into());
-    provenance.correlation_id = Some(job.to_string());
-    spec
-}
-
-fn triggered(schedule: &Schedule, trigger: Trigger, now: Timestamp) -> JobSpec {
-    let mut spec = from_template(schedule, trigger.job, now);
-    if let Some(payload) = trigger.payload {
-        spec.payload = payload;
-    }
-    spec.keep_result = Some(trigger.keep_result);
-    let provenance = spec.provenance_mut();
-    provenance.scope = provenance.scope.take().or(trigger.scope);
-    provenance.actor = trigger.actor;
-    provenance.correlation_id = trigger.correlation_id;
-    provenance.traceparent = trigger.traceparent;
-    spec
-}
-
-fn from_template(schedule: &Schedule, job: JobId, occurrence: Timestamp) -> JobSpec {
-    let template = &schedule.template;
-    let mut spec = JobSpec::new(job, template.name.clone(), template.payload.clone());
-    spec.priority = template.priority;
-    spec.attempts = template.attempts;
-    spec.timeout = template.timeout;
-    spec.keep_result = template.keep_result;
-    let provenance: &mut Provenance = spec.provenance_mut();
-    provenance.scope.clone_from(&template.scope);
-    provenance.schedule = Some(ScheduledBy { schedule: schedule.id.clone(), occurrence });
-    spec
 }

@@ -1,0 +1,149 @@
+//! A worker's whole conversation with a queue, and what of it the script is told.
+
+use redis::Cmd;
+use shiftwork_adapter::{
+    Claimed, Exchange, ExchangeAnswer, ExchangeReply, JobId, JobName, JobSpec, Outcome, Payload,
+    Result, Settlement, Timestamp,
+};
+use tracing::error;
+
+use crate::envelope::{Stored, entry, millis, read_entry};
+use crate::reply::Reply;
+use crate::script;
+use crate::store::{Queue, Store};
+
+/// What the script answers in its flags.
+const RECONCILE: i64 = 1;
+const MORE: i64 = 2;
+const SOLO_WAITING: i64 = 4;
+const SWEEP: i64 = 8;
+const NEWER: i64 = 16;
+
+/// Bit 0 of a generation: the job is kept for its result.
+const KEPT: u64 = 1;
+
+impl Store {
+    pub(crate) async fn exchange(&self, exchange: &Exchange) -> Result<ExchangeReply> {
+        let operation = "exchange";
+        self.check_open(operation)?;
+        let queue = self.queue(&exchange.queue);
+        self.register(operation, &queue).await?;
+        if exchange.claim > 0 {
+            self.subscribe(operation, &queue).await?;
+        }
+        // Before it is sent: what is pushed from now on, the answer has not seen.
+        let ticket = queue.wakeups.work.ticket();
+        let (cmd, impossible) = self.exchange_command(&queue, exchange);
+        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        match reply.text()?.as_str() {
+            "ok" => {}
+            "expired" => return Ok(ExchangeReply::Expired),
+            "refused" => return Ok(ExchangeReply::Refused),
+            unknown => return Err(reply.unknown(unknown)),
+        }
+        let now = Timestamp::from_millis(reply.int()?);
+        let flags = reply.int()?;
+        let mut answer = ExchangeAnswer::new(now, ticket);
+        answer.refused = reply.list()?.rest(Reply::id)?;
+        answer.refused.extend(impossible);
+        answer.cancelled = reply.list()?.rest(Reply::id)?;
+        let (entries, envelopes) = (reply.list()?, reply.list()?);
+        answer.claimed = claimed(&queue, entries, envelopes)?;
+        answer.reconcile = flags & RECONCILE != 0;
+        answer.more = flags & MORE != 0;
+        answer.solo_waiting = flags & SOLO_WAITING != 0;
+        if flags & SWEEP != 0 {
+            queue.wakeups.sweep.ring();
+        }
+        if flags & NEWER != 0 {
+            error!(queue = %queue.name,
+                "the next job of this queue was written by a newer shiftwork, and is left to \
+                 workers that know its format; upgrade this program too");
+        }
+        Ok(ExchangeReply::Answered(answer))
+    }
+
+    /// The command, and the jobs of settlements that no claim can have had.
+    fn exchange_command(&self, queue: &Queue, exchange: &Exchange) -> (Cmd, Vec<JobId>) {
+        let Exchange { incarnation, number, settlements, held, claim, solo, .. } = exchange;
+        let mut cmd = script::EXCHANGE.call(&queue.keys, &queue.keys.of(*incarnation));
+        cmd.arg(&self.local.process)
+            .arg(incarnation.to_string())
+            .arg(*number)
+            .arg(*held)
+            .arg(*claim)
+            .arg(u8::from(*solo))
+            .arg(millis(self.settings.lease))
+            .arg(self.settings.max_crashes.max(1));
+        self.add_retention(&mut cmd);
+
+        let keeps = !self.settings.keep_completed.age.is_zero()
+            && self.settings.keep_completed.count > 0;
+        let is_plain = |settlement: &Settlement| {
+            settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0 && !keeps
+        };
+        let mut impossible = Vec::new();
+        let (mut plain, mut others) = (Vec::new(), Vec::new());
+        for settlement in settlements {
+            match entry(settlement.job, settlement.generation) {
+                None => impossible.push(settlement.job),
+                Some(entry) if is_plain(settlement) => plain.push((entry, settlement.job)),
+                Some(entry) => others.push((entry, settlement)),
+            }
+        }
+        cmd.arg(plain.len());
+        for (entry, _) in &plain {
+            cmd.arg(&entry[..]);
+        }
+        for (_, job) in &plain {
+            cmd.arg(job.as_bytes());
+        }
+        for (entry, settlement) in others {
+            let (outcome, delay) = match settlement.outcome {
+                Outcome::Complete => ('C', 0),
+                Outcome::Dead => ('X', 0),
+                Outcome::Cancel => ('K', 0),
+                Outcome::Retry(delay) => ('R', millis(delay)),
+                Outcome::Release(delay) => ('L', millis(delay)),
+                // What a later contract may add: to hand a job back loses nothing.
+                _ => ('L', 0),
+            };
+            let report = settlement.report.as_ref();
+            // A report whose data are no JSON is told without them rather than not at all.
+            let report = report.map(|report| serde_json::to_vec(&**report).unwrap_or_default());
+            cmd.arg(&entry[..])
+                .arg(outcome.to_string())
+                .arg(delay)
+                .arg(report.unwrap_or_default());
+        }
+        (cmd, impossible)
+    }
+}
+
+fn claimed(queue: &Queue, entries: Reply, mut envelopes: Reply) -> Result<Vec<Claimed>> {
+    entries.rest(|entries| {
+        let entry = entries.bytes()?;
+        let envelope = envelopes.bytes_or_nil()?;
+        let Some((id, generation)) = read_entry(&entry) else {
+            return Err(entries.unknown("an entry of another form"));
+        };
+        let stored = Stored::read(id, envelope.unwrap_or_default());
+        Ok(match stored {
+            Ok(stored) => stored.to_claimed(),
+            Err(fault) => {
+                error!(job.id = %id, queue = %queue.name, fault = fault.0,
+                    "a stored job cannot be read; it goes the way of jobs that nobody knows");
+                unreadable(id, generation)
+            }
+        })
+    })
+}
+
+/// A job of which nothing but its id is known: no program has a handler for it, and after a while
+/// it is a dead letter that says so.
+fn unreadable(id: JobId, generation: u64) -> Claimed {
+    // A valid name, by its letters.
+    let name = JobName::new("unreadable").unwrap_or_else(|_| unreachable!());
+    let spec = JobSpec::new(id, name, Payload::none());
+    Claimed::new(spec.into(), generation, Timestamp::EPOCH)
+}

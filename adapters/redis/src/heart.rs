@@ -1,0 +1,88 @@
+//! Renewing leases, on a connection of its own: a busy or stuck one costs no lease.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, Value};
+use shiftwork_adapter::{Beat, BeatReply, Effect, Heart, Result};
+
+use crate::envelope::millis;
+use crate::fault::{Fault, What};
+use crate::reply::Reply;
+use crate::script;
+use crate::server::load_scripts;
+use crate::store::Store;
+
+/// A way to renew leases. One that failed is replaced by whoever has it.
+pub(crate) struct RedisHeart {
+    store: Arc<Store>,
+    connection: MultiplexedConnection,
+}
+
+impl RedisHeart {
+    pub(crate) async fn connect(store: Arc<Store>) -> Result<Self> {
+        let operation = "heart";
+        store.check_open(operation)?;
+        let opened = store.server.open(|_| {}).await;
+        let connection = opened.map_err(|fault| told(&store, operation, fault))?;
+        Ok(Self { store, connection })
+    }
+}
+
+#[async_trait]
+impl Heart for RedisHeart {
+    async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>> {
+        let operation = "beat";
+        self.store.check_open(operation)?;
+        let mut pipeline = Pipeline::with_capacity(beats.len());
+        for beat in beats {
+            let keys = &self.store.queue(&beat.queue).keys;
+            let mut cmd = script::BEAT.call(keys, &keys.of(beat.incarnation));
+            cmd.arg(beat.incarnation.to_string()).arg(millis(self.store.settings.lease));
+            pipeline.add_command(cmd);
+        }
+        let answers = match self.send(&pipeline, beats.len()).await {
+            Err(fault) if fault.what == What::NoScript => {
+                let loaded = load_scripts(&mut self.connection).await;
+                loaded.map_err(|fault| told(&self.store, operation, fault))?;
+                self.send(&pipeline, beats.len()).await
+            }
+            answers => answers,
+        };
+        let answers = answers.map_err(|fault| told(&self.store, operation, fault))?;
+        answers.into_iter().map(|answer| read(operation, answer)).collect()
+    }
+}
+
+impl RedisHeart {
+    async fn send(&mut self, pipeline: &Pipeline, count: usize) -> Result<Vec<Value>, Fault> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let values = self.connection.send_packed_commands(pipeline, 0, count).await?;
+        let good = |value| match value {
+            Value::ServerError(error) => Err(Fault::from(redis::RedisError::from(error))),
+            value => Ok(value),
+        };
+        values.into_iter().map(good).collect()
+    }
+}
+
+fn read(operation: &'static str, answer: Value) -> Result<BeatReply> {
+    let mut reply = Reply::new(operation, answer);
+    match reply.text()?.as_str() {
+        "ok" => Ok(BeatReply::Renewed { cancelled: reply.list()?.rest(Reply::id)? }),
+        "expired" => Ok(BeatReply::Expired),
+        unknown => Err(reply.unknown(unknown)),
+    }
+}
+
+/// A renewal that may have happened does no harm.
+fn told(
+    store: &Store,
+    operation: &'static str,
+    fault: Fault,
+) -> shiftwork_adapter::AdapterError {
+    fault.into_error(operation, Effect::Unknown).with_context("server", &store.server)
+}

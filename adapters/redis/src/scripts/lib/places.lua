@@ -1,0 +1,70 @@
+-- The places of a pending job that nobody holds: a list for each priority, `solo` for jobs that
+-- must run alone, `delayed` for those due later.
+--
+-- What a step moves is gathered first and written at its end, with many values in each command.
+local waiting = { wait0, wait1, wait2, wait3, wait4 }
+local STEP = 1000
+
+-- In `solo`, the score orders by priority, and within it by a number that rises at the back and
+-- falls at the front.
+local SOLO_BAND = 2 ^ 50
+
+local function add_solo(entry, priority, at_front)
+  local number
+  if at_front then
+    number = -redis.call('HINCRBY', meta, 'solo_front', 1)
+  else
+    number = redis.call('HINCRBY', meta, 'solo_back', 1)
+  end
+  redis.call('ZADD', solo, whole(priority * SOLO_BAND + SOLO_BAND / 2 + number), entry)
+end
+
+-- A member of `delayed`: which place it goes to when it is due (0 to 4: a list; 5 to 9: `solo`),
+-- then the entry.
+local function delayed_member(entry, priority, alone)
+  return (alone and priority + 5 or priority) .. entry
+end
+
+local function must_run_alone(crashes, max_crashes)
+  return crashes + 1 >= max_crashes
+end
+
+-- Lets jobs wait that are due, a bounded number of them. Whoever lets a job wait calls this
+-- before, so that the two stand in the order in which they became due.
+local function promote(now)
+  local due = redis.call('ZRANGE', delayed, '-inf', whole(now), 'BYSCORE', 'LIMIT', 0, STEP)
+  local count = #due
+  if count == 0 then return 0 end
+  local lists = {}
+  for i = 1, count do
+    local member = due[i]
+    local place = string.byte(member) - 48
+    local entry = string.sub(member, 2)
+    if place >= 5 then
+      add_solo(entry, place - 5, false)
+    else
+      local list = lists[place + 1]
+      if not list then
+        list = {}
+        lists[place + 1] = list
+      end
+      list[#list + 1] = entry
+    end
+  end
+  for place = 1, 5 do
+    if lists[place] then call_in_chunks('RPUSH', waiting[place], lists[place]) end
+  end
+  redis.call('ZREMRANGEBYRANK', delayed, 0, count - 1)
+  return count
+end
+
+-- Whether a job waits that a claim beside others would be given. `tombs`: how many entries of the
+-- lists are tombstones.
+local function any_waiting(tombs)
+  local entries = 0
+  for place = 1, 5 do
+    entries = entries + redis.call('LLEN', waiting[place])
+    if entries > tombs then return true end
+  end
+  return false
+end

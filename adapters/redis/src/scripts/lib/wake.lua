@@ -1,0 +1,41 @@
+-- Wake-ups. A worker that found nothing more to claim stands in the set `idle` under its process's
+-- name; whoever lets jobs wait takes as many names out as there are jobs and tells each on its own
+-- channel. A name whose process is gone has no receiver, and the next is taken.
+--
+-- The horizon, a field of `meta`, is when the next sweep is sure to come. Who brings a delayed job
+-- that is due before tells one idle process, whose sweeper then knows; where there is none, the
+-- next worker that becomes idle learns of it by its exchange.
+local MOST_WOKEN = 100
+
+local function wake(count)
+  for _ = 1, MOST_WOKEN do
+    if count <= 0 then return end
+    local who = redis.call('SPOP', idle)
+    if not who then return end
+    if redis.call('PUBLISH', idle .. ':' .. who, 'w') > 0 then count = count - 1 end
+  end
+end
+
+local function next_due()
+  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2])
+end
+
+local function is_beyond_horizon(due, now)
+  local horizon = tonumber(redis.call('HGET', meta, 'horizon') or 0)
+  return horizon <= now or due < horizon
+end
+
+-- Tells somebody of a delayed job, if nobody would come in time for it.
+local function tell_sweeper(due, now)
+  if not is_beyond_horizon(due, now) then return end
+  for _ = 1, MOST_WOKEN do
+    local who = redis.call('SRANDMEMBER', idle)
+    if not who then return end
+    if redis.call('PUBLISH', idle .. ':' .. who, 's') > 0 then
+      redis.call('HSET', meta, 'horizon', whole(due))
+      return
+    end
+    redis.call('SREM', idle, who)
+  end
+end

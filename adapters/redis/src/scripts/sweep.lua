@@ -1,0 +1,80 @@
+-- Does what time does to a queue: due jobs wait, lapsed leases are suspected, finished jobs are
+-- forgotten; a bounded part of each.
+--
+-- ARGV 1 grace in ms  2 lease in ms  3-6 retention, as in exchange.lua
+--
+-- Returns {now, promoted, trimmed, next, claimable (1 or 0), then incarnation and end of lease of
+--      each that was suspected for longer than the grace}: recover.lua takes their jobs back.
+--      next: ms until the next sweep is needed; 0: at once; -1: not before something happens.
+--
+-- Invariant: who gives a sign of life changes the end of its lease, and is no longer suspected of
+--      having let the old one pass. Time is the server's; a lease that a clock set back would
+--      lengthen by more than three of its lengths is cut.
+local MOST_WORKERS = 100
+
+local now = now_ms()
+local grace, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
+local keep = read_retention(3)
+local soonest
+
+local function at_latest(time)
+  if not soonest or time < soonest then soonest = time end
+end
+
+local promoted = promote(now)
+local trimmed = trim(keep, now)
+
+-- The leases that have passed.
+local lapsed = {}
+local passed = redis.call('ZRANGE', workers, '-inf', whole(now), 'BYSCORE', 'LIMIT', 0,
+  MOST_WORKERS, 'WITHSCORES')
+for i = 1, #passed, 2 do
+  local who, lease_end = passed[i], whole(tonumber(passed[i + 1]))
+  local suspicion = redis.call('HGET', suspects, who)
+  local of, upto = string.match(suspicion or '', '^(%d+) (%d+)$')
+  if of ~= lease_end or tonumber(upto) > now + grace then
+    upto = whole(now + grace)
+    redis.call('HSET', suspects, who, lease_end .. ' ' .. upto)
+  end
+  if tonumber(upto) <= now then
+    lapsed[#lapsed + 1] = who
+    lapsed[#lapsed + 1] = lease_end
+  else
+    at_latest(tonumber(upto))
+  end
+end
+if #passed == 0 then redis.call('DEL', suspects) end
+
+-- The next lease to pass.
+local running = redis.call('ZRANGE', workers, '(' .. whole(now), '+inf', 'BYSCORE', 'LIMIT', 0,
+  1, 'WITHSCORES')
+if running[2] then at_latest(tonumber(running[2])) end
+local longest = redis.call('ZRANGE', workers, -1, -1, 'WITHSCORES')
+if longest[2] and tonumber(longest[2]) > now + 4 * lease then
+  redis.call('ZADD', workers, whole(now + lease), longest[1])
+  at_latest(now + lease)
+end
+
+-- A shelf's next to go.
+local ages = { { completed, keep.completed_age }, { dead, keep.dead_age }, { results, 0 } }
+for _, of in ipairs(ages) do
+  local first = redis.call('ZRANGE', of[1], 0, 0, 'WITHSCORES')
+  if first[2] then at_latest(tonumber(first[2]) + of[2]) end
+end
+
+local due = next_due()
+if due then at_latest(due) end
+local next = -1
+-- What is never due needs no timer.
+if soonest and soonest < 9007199254740991 then next = math.max(0, soonest - now) end
+redis.call('HSET', meta, 'horizon', next >= 0 and whole(now + next) or '9007199254740991')
+
+local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))
+local claimable = 0
+if not paused then
+  if (due and due <= now) or any_waiting(tonumber(tombs or 0)) or redis.call('ZCARD', solo) > 0 then
+    claimable = 1
+  end
+  wake(promoted)
+end
+return { whole(now), promoted, trimmed, whole(next), claimable, unpack(lapsed) }

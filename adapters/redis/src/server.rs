@@ -1,0 +1,277 @@
+//! Which server: read from the environment, opened, and looked at before it is used.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, PushInfo,
+};
+use tracing::{info, warn};
+
+use crate::envelope::VERSION;
+use crate::fault::{Fault, What};
+use crate::keys::NamespaceKeys;
+use crate::script;
+
+/// The oldest server whose commands the scripts use.
+const OLDEST: (u32, u32) = (6, 2);
+
+/// A server, and how to open a connection to it.
+pub(crate) struct Server {
+    client: Client,
+    /// Without user and password.
+    shown: String,
+    names: std::sync::Arc<NamespaceKeys>,
+    /// How long opening may take.
+    connect: Duration,
+    /// How long an answer may take.
+    response: Duration,
+    /// What was said of it the last time, so that it is said once.
+    said: Mutex<Option<Looked>>,
+}
+
+/// What a look at a server has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Looked {
+    version: String,
+    policy: String,
+    append_only: bool,
+}
+
+impl Server {
+    pub(crate) fn new(
+        url: &str,
+        names: std::sync::Arc<NamespaceKeys>,
+        connect: Duration,
+    ) -> Result<Self, String> {
+        let info = read_url(url)?;
+        let shown = show(&info);
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(|fault| fault.to_string())?;
+        // Two tries fit into the time that a call may take.
+        let response = connect * 2 / 5;
+        Ok(Self { client, shown, names, connect, response, said: Mutex::new(None) })
+    }
+
+    /// Opens a connection whose pushed messages go to `push`.
+    pub(crate) async fn open(
+        &self,
+        push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Fault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+            .set_push_sender(move |message| {
+                push(message);
+                Ok::<(), std::convert::Infallible>(())
+            });
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
+    /// scripts, and says once what people should know of it.
+    pub(crate) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+        let began = Instant::now();
+        let _: String = redis::cmd("PING").query_async(connection).await?;
+        let round_trip = began.elapsed();
+        let looked = self.look(connection).await?;
+        self.check_format(connection).await?;
+        self.check_permissions(connection).await?;
+        load_scripts(connection).await?;
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.as_ref() != Some(&looked) {
+            self.say(&looked, round_trip);
+            *said = Some(looked);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Looked, Fault> {
+        let info: String = match redis::cmd("INFO").query_async(connection).await {
+            Ok(info) => info,
+            Err(error) => {
+                let fault = Fault::from(error);
+                if fault.what != What::Denied {
+                    return Err(fault);
+                }
+                warn!(server = %self, "the user may not use INFO: version and settings of the \
+                    server are not checked");
+                String::new()
+            }
+        };
+        let field = |name: &str| {
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
+        if field("loading") == Some("1") {
+            return Err(Fault::new(What::Unready, "LOADING: the server is reading its data"));
+        }
+        if field("role") == Some("slave") {
+            return Err(Fault::new(
+                What::Unready,
+                "READONLY: the server is a replica; waiting for it to become the primary, or for \
+                 its name to lead to that",
+            ));
+        }
+        let version = field("valkey_version").or(field("redis_version")).unwrap_or("").to_owned();
+        // Valkey states the Redis version that it is compatible with.
+        check_version(field("redis_version").unwrap_or_default())?;
+        Ok(Looked {
+            version,
+            policy: field("maxmemory_policy").unwrap_or("noeviction").to_owned(),
+            append_only: field("aof_enabled") != Some("0"),
+        })
+    }
+
+    async fn check_format(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+        let key = &self.names.format;
+        let _: bool = redis::cmd("SETNX").arg(key).arg(VERSION).query_async(connection).await?;
+        let found: String = redis::cmd("GET").arg(key).query_async(connection).await?;
+        match found.parse::<u32>() {
+            Ok(format) if format <= VERSION.into() => Ok(()),
+            _ => Err(Fault::new(
+                What::Invalid,
+                format!(
+                    "what is stored is of format {found:?} ({key}), and this program knows up to \
+                     {VERSION}: a newer shiftwork uses this store; upgrade this program too, or \
+                     give it another JOBS_NAMESPACE"
+                ),
+            )),
+        }
+    }
+
+    /// Tries every command that the scripts use, where permissions are restricted.
+    async fn check_permissions(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+        let tried: redis::RedisResult<Vec<String>> = redis::cmd("EVAL")
+            .arg(include_str!("scripts/check.lua"))
+            .arg(1)
+            .arg(&self.names.check)
+            .arg(format!("{}:check", self.names.schedules))
+            .query_async(connection)
+            .await;
+        match tried {
+            Ok(refused) if refused.is_empty() => Ok(()),
+            Ok(refused) => Err(Fault::new(
+                What::Denied,
+                format!(
+                    "the user may not use {}; its rules need them, on the keys and channels that \
+                     docs/production.md names",
+                    refused.join(", ")
+                ),
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn say(&self, looked: &Looked, round_trip: Duration) {
+        let Looked { version, policy, append_only } = looked;
+        info!(server = %self, version, maxmemory_policy = policy, append_only, ?round_trip,
+            "connected to redis");
+        if policy != "noeviction" {
+            warn!(server = %self,
+                "the server's maxmemory-policy is {policy}: when it is full it will DELETE JOBS \
+                 without a word; set maxmemory-policy noeviction");
+        }
+        if !append_only {
+            warn!(server = %self,
+                "the server's appendonly is no: when it dies, jobs since its last snapshot are \
+                 lost; set appendonly yes, unless they may be");
+        }
+    }
+}
+
+/// Where the server is, without user and password.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Gives a server the scripts.
+pub(crate) async fn load_scripts(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    let mut pipeline = redis::pipe();
+    for script in script::all() {
+        pipeline.add_command(load(&script.source)).ignore();
+    }
+    Ok(pipeline.query_async(connection).await?)
+}
+
+fn load(source: &str) -> Cmd {
+    let mut cmd = redis::cmd("SCRIPT");
+    cmd.arg("LOAD").arg(source);
+    cmd
+}
+
+fn check_version(version: &str) -> Result<(), Fault> {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    // A server that hides its version is taken at its word when it knows the commands.
+    if version.is_empty() || number >= OLDEST {
+        return Ok(());
+    }
+    Err(Fault::new(
+        What::Invalid,
+        format!(
+            "the server is Redis {version}, and {}.{} is the oldest that will do: it lacks LPOP with \
+             a count and SMISMEMBER; upgrade it, or use Valkey",
+            OLDEST.0, OLDEST.1
+        ),
+    ))
+}
+
+/// Checks a URL; for one that will not do, says what to use instead.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    read_url(url).map(drop)
+}
+
+fn read_url(url: &str) -> Result<ConnectionInfo, String> {
+    let allowed = "use redis://user:password@host:port/database, or unix:///path/to/redis.sock?db=0";
+    if url.starts_with("rediss://") {
+        return Err("TLS (rediss://) is not in this version of shiftwork yet; use redis://".into());
+    }
+    // What the library says of a URL may repeat its password.
+    url.trim().into_connection_info().map_err(|_| allowed.to_owned())
+}
+
+fn show(info: &ConnectionInfo) -> String {
+    let database = info.redis_settings().db();
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
+        ConnectionAddr::Unix(path) => format!("unix://{}?db={database}", path.display()),
+        _ => "a redis server".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in ["redis://me:hunter2@host:6380/3", "redis://:hunter2@host:6380/3"] {
+            assert_eq!(show(&read_url(url).unwrap()), "redis://host:6380/3");
+        }
+        for url in ["redis//me:hunter2@host", "http://me:hunter2@host", "redis://me:hunter2@host:x"] {
+            assert!(!check_url(url).unwrap_err().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn sockets_are_urls_too() {
+        assert_eq!(show(&read_url("unix:///run/redis.sock?db=2").unwrap()), "unix:///run/redis.sock?db=2");
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_what_is_missing() {
+        assert!(check_version("6.2.0").is_ok() && check_version("7.0.15").is_ok());
+        let fault = check_version("6.0.16").unwrap_err();
+        assert_eq!(fault.what, What::Invalid);
+        assert!(fault.message.contains("6.0.16") && fault.message.contains("SMISMEMBER"));
+    }
+}
