@@ -63,6 +63,7 @@ impl Kit {
         let unit = factory.time().unit();
         let kept = Retention { age: HOUR, count: 10_000 };
         let settings = StoreSettings {
+            connect_timeout: StoreSettings::default().connect_timeout,
             lease: unit * 4,
             grace: unit,
             max_crashes: 3,
