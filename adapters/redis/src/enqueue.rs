@@ -103,9 +103,8 @@ impl Store {
                     .compare_exchange(WAITING, WITHDRAWN, Ordering::SeqCst, Ordering::SeqCst)
                     .is_ok();
                 let patience = self.settings.connect_timeout;
-                let message = format!(
-                    "redis did not answer within {patience:?} (JOBS_CONNECT_TIMEOUT)"
-                );
+                let message =
+                    format!("redis did not answer within {patience:?} (JOBS_CONNECT_TIMEOUT)");
                 return Err(AdapterError::new(ErrorKind::Timeout, operation, message)
                     .with_effect(if withdrawn { Effect::None } else { Effect::Unknown })
                     .with_context("server", &self.server)

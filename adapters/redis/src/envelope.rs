@@ -71,7 +71,9 @@ impl NewJob {
     pub(crate) fn new(spec: &JobSpec) -> Self {
         let (due, due_ms) = match spec.due {
             Due::Now => ('N', 0),
-            Due::After(delay) => ('A', i64::try_from(millis(delay)).map_or(MAX_MS, |ms| ms.min(MAX_MS))),
+            Due::After(delay) => {
+                ('A', i64::try_from(millis(delay)).map_or(MAX_MS, |ms| ms.min(MAX_MS)))
+            }
             Due::At(at) => ('T', at.as_millis().clamp(0, MAX_MS)),
         };
         let keep_ms = spec.keep_result.map_or(0, millis).min(MAX_MS.unsigned_abs() / 2);

@@ -1,5 +1,7 @@
 //! A worker's whole conversation with a queue, and what of it the script is told.
 
+use std::collections::HashSet;
+
 use redis::Cmd;
 use shiftwork_adapter::{
     Claimed, Exchange, ExchangeAnswer, ExchangeReply, JobId, JobName, JobSpec, Outcome, Payload,
@@ -16,8 +18,7 @@ use crate::store::{Queue, Store};
 const RECONCILE: i64 = 1;
 const MORE: i64 = 2;
 const SOLO_WAITING: i64 = 4;
-const SWEEP: i64 = 8;
-const NEWER: i64 = 16;
+const NEWER: i64 = 8;
 
 /// Bit 0 of a generation: the job is kept for its result.
 const KEPT: u64 = 1;
@@ -52,9 +53,6 @@ impl Store {
         answer.reconcile = flags & RECONCILE != 0;
         answer.more = flags & MORE != 0;
         answer.solo_waiting = flags & SOLO_WAITING != 0;
-        if flags & SWEEP != 0 {
-            queue.wakeups.sweep.ring();
-        }
         if flags & NEWER != 0 {
             error!(queue = %queue.name,
                 "the next job of this queue was written by a newer shiftwork, and is left to \
@@ -77,15 +75,18 @@ impl Store {
             .arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
 
-        let keeps = !self.settings.keep_completed.age.is_zero()
-            && self.settings.keep_completed.count > 0;
+        let keeps =
+            !self.settings.keep_completed.age.is_zero() && self.settings.keep_completed.count > 0;
         let is_plain = |settlement: &Settlement| {
             settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0 && !keeps
         };
         let mut impossible = Vec::new();
         let (mut plain, mut others) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::with_capacity(settlements.len());
         for settlement in settlements {
             match entry(settlement.job, settlement.generation) {
+                // One claim is settled once.
+                Some(entry) if !seen.insert(entry) => impossible.push(settlement.job),
                 None => impossible.push(settlement.job),
                 Some(entry) if is_plain(settlement) => plain.push((entry, settlement.job)),
                 Some(entry) => others.push((entry, settlement)),
@@ -111,10 +112,7 @@ impl Store {
             let report = settlement.report.as_ref();
             // A report whose data are no JSON is told without them rather than not at all.
             let report = report.map(|report| serde_json::to_vec(&**report).unwrap_or_default());
-            cmd.arg(&entry[..])
-                .arg(outcome.to_string())
-                .arg(delay)
-                .arg(report.unwrap_or_default());
+            cmd.arg(&entry[..]).arg(outcome.to_string()).arg(delay).arg(report.unwrap_or_default());
         }
         (cmd, impossible)
     }

@@ -25,19 +25,20 @@ impl Store {
         let (mut commands, mut places) = (Vec::new(), Vec::new());
         for (place, firing) in batch.iter().enumerate() {
             let Some(schedule) = self.definition(operation, firing).await? else { continue };
-            let queue = self.queue(&schedule.queue);
-            // Its job makes the queue a used one.
-            self.register(operation, &queue).await?;
             commands.push(self.fire_command(firing, &schedule));
-            places.push(place);
+            places.push((place, schedule));
         }
         let told = self.link.call_all(operation, commands).await;
         let told = told.map_err(|error| in_part(error, places.len()))?;
-        for (place, answer) in places.into_iter().zip(told) {
+        for ((place, schedule), answer) in places.into_iter().zip(told) {
             let mut reply = Reply::new(operation, answer);
             let answer = reply.text()?;
             answers[place] = match answer.as_str() {
-                "job" => Fired::Job(job_of(&batch[place])),
+                "job" => {
+                    // Its job makes the queue a used one.
+                    self.register(operation, &self.queue(&schedule.queue)).await?;
+                    Fired::Job(job_of(&batch[place]))
+                }
                 "overlapped" => Fired::Overlapped,
                 "missed" => Fired::Missed,
                 "early" => Fired::Early,

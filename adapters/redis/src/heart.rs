@@ -79,10 +79,6 @@ fn read(operation: &'static str, answer: Value) -> Result<BeatReply> {
 }
 
 /// A renewal that may have happened does no harm.
-fn told(
-    store: &Store,
-    operation: &'static str,
-    fault: Fault,
-) -> shiftwork_adapter::AdapterError {
+fn told(store: &Store, operation: &'static str, fault: Fault) -> shiftwork_adapter::AdapterError {
     fault.into_error(operation, Effect::Unknown).with_context("server", &store.server)
 }

@@ -15,6 +15,7 @@
 //! | `{NS:Q}:suspects` | hash | incarnation → lease that passed, and until when that may be forgiven | sweep | with the last suspicion |
 //! | `{NS:Q}:meta` | hash | `paused`; counts `tombs`, `completed`, `dead`, `cancelled`; `solo_front`, `solo_back`; `horizon`; `retired` | most | never |
 //! | `{NS:Q}:idle` | set | processes that have a worker with nothing to do | exchange, wake-ups | when empty |
+//! | `{NS:Q}:sweepers` | set | processes that sweep the queue | sweep, wake-ups | when empty |
 //! | `{NS:Q}:completed`, `:dead` | sorted set | state and id of finished jobs, by when they ended | what ends a job | when empty |
 //! | `{NS:Q}:results` | sorted set | state and id of jobs kept for their result, by when they are forgotten | what ends a job | when empty |
 //! | `{NS:Q}:awaited` | hash | id → processes that wait for its end | awaiting, what ends a job | with the longest wait |
@@ -47,7 +48,7 @@ pub(crate) enum Key {
 }
 
 /// The keys of a queue that have no name in them: what they are called in scripts, and how they end.
-const NAMES: [(&str, &str); 17] = [
+const NAMES: [(&str, &str); 18] = [
     ("jobs", "jobs"),
     ("wait0", "wait:0"),
     ("wait1", "wait:1"),
@@ -60,6 +61,7 @@ const NAMES: [(&str, &str); 17] = [
     ("suspects", "suspects"),
     ("meta", "meta"),
     ("idle", "idle"),
+    ("sweepers", "sweepers"),
     ("completed", "completed"),
     ("dead", "dead"),
     ("results", "results"),
@@ -113,11 +115,7 @@ pub(crate) struct QueueKeys {
 }
 
 impl QueueKeys {
-    pub(crate) fn new(
-        namespace: &Namespace,
-        queue: &QueueName,
-        index: Arc<NamespaceKeys>,
-    ) -> Self {
+    pub(crate) fn new(namespace: &Namespace, queue: &QueueName, index: Arc<NamespaceKeys>) -> Self {
         let prefix = format!("{{{namespace}:{queue}}}:");
         let fixed = NAMES.map(|(_, ending)| format!("{prefix}{ending}"));
         Self { prefix, fixed, index }
@@ -147,6 +145,11 @@ impl QueueKeys {
     /// `{NS:Q}:idle`
     pub(crate) fn idle(&self) -> &str {
         &self.fixed[11]
+    }
+
+    /// `{NS:Q}:sweepers`
+    pub(crate) fn sweepers(&self) -> &str {
+        &self.fixed[12]
     }
 
     /// The channel on which a process is told of what happens in this queue.
@@ -196,5 +199,6 @@ mod tests {
         assert_eq!(keys.jobs(), "{shop:mail}:jobs");
         assert_eq!(keys.schedules(), "{shop:mail}:schedules");
         assert_eq!(keys.channel("p"), "{shop:mail}:idle:p");
+        assert_eq!(keys.sweepers(), "{shop:mail}:sweepers");
     }
 }

@@ -15,8 +15,8 @@
 //!
 //! **Never** a blocking command: what the server pops for a connection that is gone is gone too.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;

@@ -90,7 +90,10 @@ impl Reply {
     }
 
     /// All that is left, each read so.
-    pub(crate) fn rest<T>(mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub(crate) fn rest<T>(
+        mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut all = Vec::with_capacity(self.len());
         while self.len() > 0 {
             all.push(read(&mut self)?);

@@ -106,8 +106,8 @@ impl Store {
         let now = time(operation, answers.next().unwrap_or_default())?;
         let mut records = Vec::new();
         for ((queue, indexed), answer) in queues.iter().zip(answers) {
-            let stored = Reply::new(operation, answer)
-                .rest(|reply| Ok((reply.text()?, reply.text()?)))?;
+            let stored =
+                Reply::new(operation, answer).rest(|reply| Ok((reply.text()?, reply.text()?)))?;
             let here = stored.into_iter().filter(|(id, _)| indexed.contains(id));
             let mut here: Vec<_> = here.filter_map(|(id, text)| record(&id, &text)).collect();
             self.learn_states(operation, queue, &mut here).await?;

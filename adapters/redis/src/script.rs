@@ -43,15 +43,16 @@ macro_rules! scripts {
 
 scripts! {
     EXCHANGE = "exchange" ["envelope" "turn" "wake" "places" "finish" "requeue"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed dead results
-            awaited held turn);
+        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle sweepers completed dead
+            results awaited held turn);
     ENQUEUE = "enqueue" ["envelope" "wake" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results lane);
+        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle sweepers completed dead results
+            lane);
     BEAT = "beat" ["envelope" "turn"] (workers turn);
     HELD = "held" ["turn"] (held turn);
     SWEEP = "sweep" ["envelope" "wake" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle completed dead
-            results);
+        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle sweepers
+            completed dead results);
     RECOVER = "recover" ["envelope" "turn" "wake" "places" "finish" "requeue"]
         (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle completed dead
             results awaited held turn);

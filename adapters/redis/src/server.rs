@@ -77,7 +77,10 @@ impl Server {
 
     /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
     /// scripts, and says once what people should know of it.
-    pub(crate) async fn prepare(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    pub(crate) async fn prepare(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), Fault> {
         let began = Instant::now();
         let _: String = redis::cmd("PING").query_async(connection).await?;
         let round_trip = began.elapsed();
@@ -231,7 +234,8 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
 }
 
 fn read_url(url: &str) -> Result<ConnectionInfo, String> {
-    let allowed = "use redis://user:password@host:port/database, or unix:///path/to/redis.sock?db=0";
+    let allowed =
+        "use redis://user:password@host:port/database, or unix:///path/to/redis.sock?db=0";
     if url.starts_with("rediss://") {
         return Err("TLS (rediss://) is not in this version of shiftwork yet; use redis://".into());
     }
@@ -257,14 +261,18 @@ mod tests {
         for url in ["redis://me:hunter2@host:6380/3", "redis://:hunter2@host:6380/3"] {
             assert_eq!(show(&read_url(url).unwrap()), "redis://host:6380/3");
         }
-        for url in ["redis//me:hunter2@host", "http://me:hunter2@host", "redis://me:hunter2@host:x"] {
+        for url in ["redis//me:hunter2@host", "http://me:hunter2@host", "redis://me:hunter2@host:x"]
+        {
             assert!(!check_url(url).unwrap_err().contains("hunter2"));
         }
     }
 
     #[test]
     fn sockets_are_urls_too() {
-        assert_eq!(show(&read_url("unix:///run/redis.sock?db=2").unwrap()), "unix:///run/redis.sock?db=2");
+        assert_eq!(
+            show(&read_url("unix:///run/redis.sock?db=2").unwrap()),
+            "unix:///run/redis.sock?db=2"
+        );
     }
 
     #[test]

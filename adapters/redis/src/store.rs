@@ -136,13 +136,14 @@ impl Store {
             return;
         }
         let listens = |queue: &&Arc<Queue>| queue.listens.load(Ordering::SeqCst);
-        let leave = |queue: &Arc<Queue>| {
+        let leave = |set: &str| {
             let mut cmd = redis::cmd("SREM");
-            cmd.arg(queue.keys.idle()).arg(&self.local.process);
+            cmd.arg(set).arg(&self.local.process);
             cmd
         };
         let queues = self.local.queues();
-        let commands: Vec<_> = queues.iter().filter(listens).map(leave).collect();
+        let sets = queues.iter().filter(listens).flat_map(|q| [q.keys.idle(), q.keys.sweepers()]);
+        let commands: Vec<_> = sets.map(leave).collect();
         if self.link.epoch() != 0 {
             let leaving = self.link.call_all("shutdown", commands);
             // Who wakes a process that is gone sees that nobody heard it.

@@ -32,7 +32,7 @@ impl Store {
         let ticket = queue.wakeups.sweep.ticket();
         let StoreSettings { grace, lease, .. } = self.settings;
         let mut cmd = script::SWEEP.call(&queue.keys, &Named::default());
-        cmd.arg(millis(grace)).arg(millis(lease));
+        cmd.arg(&self.local.process).arg(millis(grace)).arg(millis(lease));
         self.add_retention(&mut cmd);
         let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
         let mut answer = SweepAnswer::new(Timestamp::from_millis(reply.int()?), ticket);

@@ -11,8 +11,8 @@
 --
 -- Returns {'expired'}: the incarnation is no more. {'refused'}: an old number; nothing happened.
 --      {'ok', now, flags, refused ids, ids to cancel, entries claimed, their envelopes}.
---      flags: 1 reconcile, 2 more can be claimed, 4 a job waits that must run alone, 8 a sweep is
---      needed earlier than anybody knows, 16 an envelope of a newer version is at the front
+--      flags: 1 reconcile, 2 more can be claimed, 4 a job waits that must run alone, 8 an envelope
+--      of a newer version is at the front
 --
 -- Invariant: an id is in at most one of the lists, `solo`, `delayed` and all `held` sets under the
 --      stamp of its envelope; only who has it in `held` under that stamp settles it. Resent with
@@ -274,17 +274,9 @@ if not paused then
   if more then flags = flags + 2 end
   if redis.call('ZCARD', solo) > 0 then flags = flags + 4 end
 end
-local is_idle = limit > 0 and #entries < limit and not full
-if is_idle then
-  redis.call('SADD', idle, ARGV[1])
-  if due and is_beyond_horizon(due, now) then
-    redis.call('HSET', meta, 'horizon', whole(due))
-    flags = flags + 8
-  end
-elseif soonest then
-  tell_sweeper(soonest, now)
-end
-if newer then flags = flags + 16 end
+if limit > 0 and #entries < limit and not full then redis.call('SADD', idle, ARGV[1]) end
+if soonest then tell_sweeper(soonest, now) end
+if newer then flags = flags + 8 end
 if not paused then wake(promoted + arrived - #entries) end
 
 return { 'ok', whole(now), flags, refused, cancelled, entries, envelopes }

@@ -1,7 +1,8 @@
 -- Does what time does to a queue: due jobs wait, lapsed leases are suspected, finished jobs are
 -- forgotten; a bounded part of each.
 --
--- ARGV 1 grace in ms  2 lease in ms  3-6 retention, as in exchange.lua
+-- ARGV 1 process, which can be told of a sweep needed earlier  2 grace in ms  3 lease in ms
+--      4-7 retention, as in exchange.lua
 --
 -- Returns {now, promoted, trimmed, next, claimable (1 or 0), then incarnation and end of lease of
 --      each that was suspected for longer than the grace}: recover.lua takes their jobs back.
@@ -13,8 +14,8 @@
 local MOST_WORKERS = 100
 
 local now = now_ms()
-local grace, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-local keep = read_retention(3)
+local grace, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
+local keep = read_retention(4)
 local soonest
 
 local function at_latest(time)
@@ -67,6 +68,7 @@ if due then at_latest(due) end
 local next = -1
 -- What is never due needs no timer.
 if soonest and soonest < 9007199254740991 then next = math.max(0, soonest - now) end
+redis.call('SADD', sweepers, ARGV[1])
 redis.call('HSET', meta, 'horizon', next >= 0 and whole(now + next) or '9007199254740991')
 
 local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))

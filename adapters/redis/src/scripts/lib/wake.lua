@@ -3,8 +3,7 @@
 -- channel. A name whose process is gone has no receiver, and the next is taken.
 --
 -- The horizon, a field of `meta`, is when the next sweep is sure to come. Who brings a delayed job
--- that is due before tells one idle process, whose sweeper then knows; where there is none, the
--- next worker that becomes idle learns of it by its exchange.
+-- that is due before tells one of `sweepers`, which then knows.
 local MOST_WOKEN = 100
 
 local function wake(count)
@@ -21,21 +20,17 @@ local function next_due()
   return first[2] and tonumber(first[2])
 end
 
-local function is_beyond_horizon(due, now)
-  local horizon = tonumber(redis.call('HGET', meta, 'horizon') or 0)
-  return horizon <= now or due < horizon
-end
-
 -- Tells somebody of a delayed job, if nobody would come in time for it.
 local function tell_sweeper(due, now)
-  if not is_beyond_horizon(due, now) then return end
+  local horizon = tonumber(redis.call('HGET', meta, 'horizon') or 0)
+  if horizon > now and due >= horizon then return end
   for _ = 1, MOST_WOKEN do
-    local who = redis.call('SRANDMEMBER', idle)
+    local who = redis.call('SRANDMEMBER', sweepers)
     if not who then return end
     if redis.call('PUBLISH', idle .. ':' .. who, 's') > 0 then
       redis.call('HSET', meta, 'horizon', whole(due))
       return
     end
-    redis.call('SREM', idle, who)
+    redis.call('SREM', sweepers, who)
   end
 end
