@@ -294,7 +294,7 @@ pub struct JobRecord {
     pub spec: Arc<JobSpec>,
     /// Where it is in its life.
     pub state: JobState,
-    /// Counts its transitions.
+    /// Rises with its transitions, but for a claim and for becoming due.
     pub generation: u64,
     /// How many attempts were settled.
     pub attempts: u32,

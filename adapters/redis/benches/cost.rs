@@ -28,8 +28,10 @@ async fn main() {
     let jobs = if test { 200 } else { JOBS };
     let rounds = if test { 1 } else { ROUNDS };
     let server = RedisServer::start();
-    println!("| batch | step | commands a job | calls in scripts a job | server CPU µs a job | wall µs a job | bytes a waiting job |");
-    println!("|---|---|---|---|---|---|---|");
+    println!(
+        "| batch | step | commands a job | calls in scripts a job | in scripts µs a job | server CPU µs a job | wall µs a job | bytes a waiting job |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for round in 0..rounds {
         for batch in [1, 10, 50, 100, 500] {
             let adapter = adapter(&server, &format!("round-{round}-{batch}")).await;
@@ -108,6 +110,7 @@ struct Usage {
     cpu: f64,
     evalsha: f64,
     inside: f64,
+    usec: f64,
     memory: f64,
 }
 
@@ -116,29 +119,42 @@ impl Usage {
         let cpu = server.info("cpu");
         let number = |text: Option<&String>| text.and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let stats = server.info("commandstats");
-        let calls = |field: &String| {
-            number(field.split(',').find_map(|f| f.strip_prefix("calls=")).map(String::from).as_ref())
+        let field = |line: &String, name: &str| {
+            number(line.split(',').find_map(|f| f.strip_prefix(name)).map(String::from).as_ref())
         };
-        let evalsha = stats.get("cmdstat_evalsha").map_or(0.0, calls);
+        let calls = |line| field(line, "calls=");
+        let evalsha = stats.get("cmdstat_evalsha");
+        let usec = evalsha.map_or(0.0, |line| field(line, "usec="));
+        let evalsha = evalsha.map_or(0.0, calls);
         let all: f64 = stats.values().map(calls).sum();
         Self {
             cpu: number(cpu.get("used_cpu_sys")) + number(cpu.get("used_cpu_user")),
             evalsha,
             inside: all - evalsha,
+            usec,
             memory: number(server.info("memory").get("used_memory")),
         }
     }
 
-    fn row(&self, before: &Self, batch: usize, step: &str, jobs: usize, took: Duration, bytes: bool) {
+    fn row(
+        &self,
+        before: &Self,
+        batch: usize,
+        step: &str,
+        jobs: usize,
+        took: Duration,
+        bytes: bool,
+    ) {
         let per = |now: f64, then: f64| (now - then) / jobs as f64;
         let bytes = match bytes {
             true => format!("{:.0}", per(self.memory, before.memory)),
             false => String::new(),
         };
         println!(
-            "| {batch} | {step} | {:.3} | {:.2} | {:.2} | {:.2} | {bytes} |",
+            "| {batch} | {step} | {:.3} | {:.2} | {:.2} | {:.2} | {:.2} | {bytes} |",
             per(self.evalsha, before.evalsha),
             per(self.inside, before.inside),
+            per(self.usec, before.usec),
             per(self.cpu, before.cpu) * 1e6,
             took.as_secs_f64() * 1e6 / jobs as f64,
         );

@@ -144,7 +144,10 @@ impl Store {
                 .arg(kind.due_ms)
                 .arg(run.len());
             for job in run {
-                cmd.arg(job.id.as_bytes()).arg(&job.body[..]);
+                cmd.arg(job.id.as_bytes());
+            }
+            for job in run {
+                cmd.arg(&job.body[..]);
             }
         }
         let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);

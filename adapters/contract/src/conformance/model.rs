@@ -96,6 +96,8 @@ struct Job {
     generation: Option<u64>,
     /// Whether it went from one state to another since that was seen.
     moved: bool,
+    /// Whether it has become due since: a transition that a store may count or not.
+    became_due: bool,
     enqueued: Span,
     due: Span,
     finished: Option<Span>,
@@ -173,6 +175,7 @@ impl Model {
             said: Said::Exactly(None),
             generation: None,
             moved: true,
+            became_due: false,
             enqueued: when,
             due,
             finished: None,
@@ -364,7 +367,7 @@ impl Job {
 
     fn wait_since_due(&mut self, place: Place) {
         self.state = JobState::Waiting;
-        self.moved = true;
+        self.became_due = true;
         self.place = place;
     }
 
@@ -394,7 +397,7 @@ impl Job {
         ensure!(finished, "{id} ended at {:?}, not {:?}", seen.finished_at, self.finished);
         ensure!(self.said.fits(seen), "{id} says {:?}, not {:?}", seen.last_attempt, self.said);
 
-        (self.generation, self.moved) = (Some(seen.generation), false);
+        (self.generation, self.moved, self.became_due) = (Some(seen.generation), false, false);
         self.enqueued = Span::at(seen.enqueued_at);
         self.due = Span::at(seen.due_at);
         self.finished = seen.finished_at.map(Span::at);
@@ -404,11 +407,12 @@ impl Job {
 }
 
 impl Job {
-    /// A generation rises with every transition, and with nothing else.
+    /// A generation rises with every transition that somebody brings about, and with nothing else.
     fn follows(&self, generation: u64) -> Verdict {
         let fits = match self.generation {
             None => true,
             Some(last) if self.moved => generation > last,
+            Some(last) if self.became_due => generation >= last,
             Some(last) => generation == last,
         };
         let (id, last, moved) = (self.spec.id, self.generation, self.moved);

@@ -4,7 +4,7 @@
 --      3 crashes allowed  4-7 retention, as in exchange.lua
 --      then for each run of jobs that are alike: priority, 1 where its jobs are kept for their
 --      result, for how long in ms, due (N now, A after, T at), when in ms, how many jobs follow;
---      then id and body of each
+--      then their ids, then their bodies
 --
 -- Returns {'ok', now, positions of jobs that were known already, counted from 1 over all runs}.
 --      {'late', now}: a batch of this lane with a higher number was applied; this one came late.
@@ -38,15 +38,13 @@ local arrived = promote(now)
 local alone = must_run_alone(0, max_crashes)
 local position, soonest = 0, nil
 
--- Adds a piece of a run: the jobs at `first` and after.
-local function add(first, count, header, stamp, priority, due_at)
-  local ids = {}
-  for i = 0, count - 1 do ids[i + 1] = ARGV[first + 2 * i] end
-  local found = redis.call('HMGET', jobs, unpack(ids))
+-- Adds a piece of a run: jobs whose ids begin at `ids` and whose bodies at `bodies`.
+local function add(ids, bodies, count, header, stamp, priority, due_at)
+  local found = redis.call('HMGET', jobs, unpack(ARGV, ids, ids + count - 1))
   local values, entries = {}, {}
+  local new = 0
   for i = 1, count do
-    local id = ids[i]
-    local env = found[i]
+    local id, env = ARGV[ids + i - 1], found[i]
     if env and is_expired(env, keep, now) then
       forget(id, env, keep)
       env = false
@@ -54,13 +52,14 @@ local function add(first, count, header, stamp, priority, due_at)
     if env then
       known[#known + 1] = position + i
     else
-      values[#values + 1] = id
-      values[#values + 1] = header .. ARGV[first + 2 * i - 1]
-      entries[#entries + 1] = id .. stamp
+      new = new + 1
+      values[2 * new - 1] = id
+      values[2 * new] = header .. ARGV[bodies + i - 1]
+      entries[new] = id .. stamp
     end
   end
   position = position + count
-  if #entries == 0 then return end
+  if new == 0 then return end
   call_in_chunks('HSET', jobs, values)
   if due_at > now then
     local members = {}
@@ -72,7 +71,7 @@ local function add(first, count, header, stamp, priority, due_at)
     call_in_chunks('ZADD', delayed, members)
     soonest = math.min(soonest or due_at, due_at)
   else
-    arrived = arrived + #entries
+    arrived = arrived + new
     if alone then
       for _, entry in ipairs(entries) do add_solo(entry, priority, false) end
     else
@@ -100,7 +99,7 @@ while at < #ARGV do
   stamp = string.sub(header, 6, 9)
   at = at + 6
   for from = 0, count - 1, CHUNK do
-    add(at + 2 * from, math.min(CHUNK, count - from), header, stamp, priority, due_at)
+    add(at + from, at + count + from, math.min(CHUNK, count - from), header, stamp, priority, due_at)
   end
   at = at + 2 * count
 end

@@ -167,8 +167,10 @@ end
 -- envelopes allow. How many are read at once goes by how large those before were.
 local function claim_lists(entries, envelopes)
   local bytes, tombs, step, full, newer = 0, 0, FIRST_STEP, false, false
-  local count = 0
+  local count, last = 0, 1
   for place = 1, 5 do
+    if count == limit or full then break end
+    last = place
     while count < limit and not full do
       local popped = redis.call('LPOP', waiting[place], math.min(step, limit - count))
       if not popped then break end
@@ -201,7 +203,8 @@ local function claim_lists(entries, envelopes)
       end
     end
   end
-  return tombs, full, newer
+  -- A list that is not reached is not known to be empty, and nor is the last that was.
+  return tombs, full, newer, last
 end
 
 local record = redis.call('GET', turn)
@@ -220,7 +223,7 @@ local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))
 tombs = tonumber(tombs or 0)
 
 -- What became due goes ahead of what this turn may let wait.
-local promoted = promote(now)
+local promoted, due = promote(now)
 
 local refused = {}
 local plain = tonumber(ARGV[13])
@@ -230,7 +233,7 @@ if #ARGV >= 14 + 2 * plain then settle_others(14 + 2 * plain, refused) end
 local holds = redis.call('SCARD', held)
 local reconcile = lost_writes or holds ~= tonumber(ARGV[4])
 local entries, envelopes = {}, {}
-local full, newer = false, false
+local full, newer, from = false, false, 1
 if limit > 0 and not paused then
   local entry, env
   if ARGV[6] == '1' and holds == 0 then entry, env = claim_solo() end
@@ -239,7 +242,7 @@ if limit > 0 and not paused then
     full = true
   else
     local met
-    met, full, newer = claim_lists(entries, envelopes)
+    met, full, newer, from = claim_lists(entries, envelopes)
     if met > 0 then
       redis.call('HINCRBY', meta, 'tombs', -met)
       tombs = tombs - met
@@ -267,10 +270,8 @@ else
 end
 
 local flags = reconcile and 1 or 0
-local due = next_due()
 if not paused then
-  local more = (due and due <= now)
-    or ((#entries == limit or full) and any_waiting(tombs))
+  local more = (due and due <= now) or ((#entries == limit or full) and any_waiting(tombs, from))
   if more then flags = flags + 2 end
   if redis.call('ZCARD', solo) > 0 then flags = flags + 4 end
 end

@@ -22,7 +22,7 @@ local function at_latest(time)
   if not soonest or time < soonest then soonest = time end
 end
 
-local promoted = promote(now)
+local promoted, due = promote(now)
 local trimmed = trim(keep, now)
 
 -- The leases that have passed.
@@ -63,7 +63,6 @@ for _, of in ipairs(ages) do
   if first[2] then at_latest(tonumber(first[2]) + of[2]) end
 end
 
-local due = next_due()
 if due then at_latest(due) end
 local next = -1
 -- What is never due needs no timer.
@@ -74,7 +73,7 @@ redis.call('HSET', meta, 'horizon', next >= 0 and whole(now + next) or '90071992
 local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))
 local claimable = 0
 if not paused then
-  if (due and due <= now) or any_waiting(tonumber(tombs or 0)) or redis.call('ZCARD', solo) > 0 then
+  if (due and due <= now) or any_waiting(tonumber(tombs or 0), 1) or redis.call('ZCARD', solo) > 0 then
     claimable = 1
   end
   wake(promoted)

@@ -173,6 +173,7 @@ impl Model {
             let known = self.known(job.spec.id)?;
             (known.state, known.holder) = (JobState::Active, Some(holder));
             (known.generation, known.moved) = (Some(job.generation), false);
+            known.became_due = false;
         }
 
         // What is left; a job that became due meanwhile may be part of it or not.

@@ -29,12 +29,20 @@ local function must_run_alone(crashes, max_crashes)
   return crashes + 1 >= max_crashes
 end
 
--- Lets jobs wait that are due, a bounded number of them. Whoever lets a job wait calls this
--- before, so that the two stand in the order in which they became due.
+-- When the first delayed job is due.
+local function next_due()
+  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2])
+end
+
+-- Lets jobs wait that are due, a bounded number of them; answers how many, and when the first of
+-- the others is due. Whoever lets a job wait calls this before, so that the two stand in the order
+-- in which they became due.
 local function promote(now)
+  local first = next_due()
+  if not first or first > now then return 0, first end
   local due = redis.call('ZRANGE', delayed, '-inf', whole(now), 'BYSCORE', 'LIMIT', 0, STEP)
   local count = #due
-  if count == 0 then return 0 end
   local lists = {}
   for i = 1, count do
     local member = due[i]
@@ -55,14 +63,14 @@ local function promote(now)
     if lists[place] then call_in_chunks('RPUSH', waiting[place], lists[place]) end
   end
   redis.call('ZREMRANGEBYRANK', delayed, 0, count - 1)
-  return count
+  return count, next_due()
 end
 
 -- Whether a job waits that a claim beside others would be given. `tombs`: how many entries of the
--- lists are tombstones.
-local function any_waiting(tombs)
+-- lists are tombstones. The lists ahead of `from` are empty.
+local function any_waiting(tombs, from)
   local entries = 0
-  for place = 1, 5 do
+  for place = from, 5 do
     entries = entries + redis.call('LLEN', waiting[place])
     if entries > tombs then return true end
   end

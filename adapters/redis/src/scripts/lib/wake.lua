@@ -15,11 +15,6 @@ local function wake(count)
   end
 end
 
-local function next_due()
-  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2])
-end
-
 -- Tells somebody of a delayed job, if nobody would come in time for it.
 local function tell_sweeper(due, now)
   local horizon = tonumber(redis.call('HGET', meta, 'horizon') or 0)
