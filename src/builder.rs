@@ -5,20 +5,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use shiftwork_adapter::{
-    Clock, Connection, ErrorKind as AdapterErrorKind, JobAdapter, Provider, QueueName, SystemClock,
+    AdapterError, Clock, Connection, ErrorKind as AdapterErrorKind, JobAdapter, Provider,
+    QueueName, SystemClock,
 };
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::{self, Loaded, Settings, Source};
-use crate::engine::{Duties, Engine};
+use crate::engine::{Duties, Engine, Met};
 use crate::error::{Error, ErrorKind, Problems, Result};
+use crate::health::StoreHealth;
 use crate::job::JobDefinition;
 use crate::nearest::did_you_mean;
 use crate::random::Random;
 use crate::registry::Registry;
+use crate::schedule::code::{Declared, declared, reconcile};
 use crate::shared::Shared;
 use crate::state::{FromRef, States, SubState};
-use crate::{Jobs, provider, schedule};
+use crate::{Jobs, patience, provider};
 
 /// What [`Jobs`] are made of. Every setting has a default; [`start`](Self::start) checks all of
 /// them, and reports all that is wrong at once.
@@ -33,6 +37,7 @@ pub struct JobsBuilder {
     adapter: Option<Arc<dyn JobAdapter>>,
     clock: Arc<dyn Clock>,
     random: Random,
+    lazy: bool,
 }
 
 impl JobsBuilder {
@@ -58,6 +63,7 @@ impl JobsBuilder {
             adapter: None,
             clock: Arc::new(SystemClock),
             random: Random::default(),
+            lazy: false,
         }
     }
 
@@ -113,15 +119,27 @@ impl JobsBuilder {
         self
     }
 
+    /// Does not wait for the store to answer, as with `JOBS_LAZY=true`.
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Checks everything, connects to the store, reconciles the schedules, and starts what this
     /// process's role asks for. Returns when the store has answered and the schedules are
     /// reconciled.
     ///
+    /// A store that does not answer within `JOBS_CONNECT_TIMEOUT` keeps no process from starting
+    /// that runs jobs or fires schedules: it goes on asking, is not [healthy](Jobs::health) until
+    /// the store answers, and reconciles the schedules then, before it fires any. A process that
+    /// does neither fails: it is there to enqueue. Where one may be without a store for a while,
+    /// `JOBS_LAZY=true` or [`lazy`](Self::lazy) starts it without asking, whatever its role.
+    ///
     /// # Errors
     /// Everything that is wrong with configuration, jobs and states, at once:
     /// [`Config`](ErrorKind::Config). What this process must not do:
-    /// [`Refused`](ErrorKind::Refused). A store that does not answer:
-    /// [`Store`](ErrorKind::Store).
+    /// [`Refused`](ErrorKind::Refused). A store that does not answer a process of the role `web`,
+    /// or answers any process what asking again cannot help: [`Store`](ErrorKind::Store).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -135,7 +153,7 @@ impl JobsBuilder {
             return Err(Error::new(ErrorKind::Config, "the configuration cannot be read"));
         };
         let queues = served(&registry, &settings, &mut problems);
-        let declared = schedule::code::declared(&registry, &settings, &mut problems);
+        let declared = declared(&registry, &settings, &mut problems);
         let duties = Duties {
             work: settings.enabled && settings.role.runs_jobs(),
             tick: settings.enabled && settings.role.fires_schedules(),
@@ -154,24 +172,22 @@ impl JobsBuilder {
                     Connection::new(settings.namespace.clone(), self.clock.clone());
                 connection.settings = settings.store;
                 connection.variables = variables;
-                (provider.connect)(connection).await.map_err(|error| match error.kind() {
-                    // A variable of its own has a value that it cannot have.
-                    AdapterErrorKind::Invalid => Error::new(ErrorKind::Config, error.to_string()),
-                    _ => error.into(),
-                })?
+                (provider.connect)(connection).await.map_err(refused)?
             }
         };
-        adapter.ping().await?;
         let schedules = declared.len();
-        if duties.tick {
-            schedule::code::reconcile(&*adapter, &settings.app, declared).await?;
-        }
+        let declared = duties.tick.then_some(declared);
+        let met = match self.lazy || settings.lazy {
+            true => Met { store: StoreHealth::silent(None), unreconciled: declared },
+            false => meet(&*adapter, &settings, duties, declared).await?,
+        };
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let providers = provider::all(&self.providers);
         announce(&settings, &registry, &queues, schedules, (&*adapter, &providers), duties);
         let shared = Shared::new(settings, (adapter, lent), registry, self.clock, self.random);
-        if duties.work || duties.tick {
-            let engine = Engine::start(shared.clone(), Arc::new(self.states), queues, duties).await;
+        if !duties.none() {
+            let states = Arc::new(self.states);
+            let engine = Engine::start(shared.clone(), states, queues, duties, met).await;
             let engine = engine.map_err(|error| {
                 Error::new(ErrorKind::Engine, format!("the heart's thread cannot start: {error}"))
             })?;
@@ -188,6 +204,65 @@ impl fmt::Debug for JobsBuilder {
             .field("states", &self.states)
             .field("definitions", &self.definitions)
             .finish_non_exhaustive()
+    }
+}
+
+/// Asks the store for a sign of life, and gives it the schedules of the code.
+///
+/// # Errors
+/// Where the store answers what asking again cannot help; and where it does not answer, and this
+/// process has nothing to do but to enqueue.
+async fn meet(
+    adapter: &dyn JobAdapter,
+    settings: &Settings,
+    duties: Duties,
+    declared: Option<Declared>,
+) -> Result<Met> {
+    let connect_timeout = settings.store.connect_timeout;
+    let asked = Instant::now();
+    let limit = patience::behind(connect_timeout);
+    if let Err(error) = patience::within(limit, "ping", adapter.ping()).await {
+        let waited = asked.elapsed();
+        if !error.is_retryable() {
+            return Err(refused(error));
+        }
+        if duties.none() {
+            return Err(Error::store(
+                format!(
+                    "the store of the provider {:?} did not answer: {waited:.1?} were waited, and \
+                     JOBS_CONNECT_TIMEOUT is {connect_timeout:?}; let it be up and within reach, or \
+                     start without it by JOBS_LAZY=true",
+                    adapter.provider()
+                ),
+                error,
+            ));
+        }
+        warn!(provider = adapter.provider(), ?waited, %error,
+            "the store does not answer; this process starts all the same, asks again until it does, \
+             and is not healthy before");
+        return Ok(Met { store: StoreHealth::silent(Some(&error)), unreconciled: declared });
+    }
+    let store = StoreHealth::answering();
+    let Some(declared) = declared else { return Ok(Met { store, unreconciled: None }) };
+    match reconcile(adapter, settings, &declared).await {
+        Ok(()) => Ok(Met { store, unreconciled: None }),
+        Err(error) if error.is_retryable() => {
+            warn!(provider = adapter.provider(), %error,
+                "the store does not answer; this process starts all the same, and fires no schedule \
+                 before those of its code are reconciled");
+            let store = StoreHealth::silent(Some(&error));
+            Ok(Met { store, unreconciled: Some(declared) })
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// What the store will not do, however often it is asked.
+fn refused(error: AdapterError) -> Error {
+    match error.kind() {
+        // A variable has a value that it cannot have.
+        AdapterErrorKind::Invalid => Error::new(ErrorKind::Config, error.to_string()),
+        _ => error.into(),
     }
 }
 

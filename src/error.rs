@@ -45,6 +45,12 @@ impl Error {
         Self::new(ErrorKind::Invalid, message)
     }
 
+    /// The store could not do it, told in other words than usual.
+    pub(crate) fn store(message: impl Into<String>, source: AdapterError) -> Self {
+        let (kind, message) = (ErrorKind::Store, message.into());
+        Self(Box::new(Inner { kind, message, source: Some(source) }))
+    }
+
     /// What kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

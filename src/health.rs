@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shiftwork_adapter::{AdapterError, JobName, QueueName};
@@ -109,23 +109,59 @@ impl UnknownNames {
 }
 
 /// Whether the store answers, each loop that asks it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StoreHealth {
+    /// There is something to tell.
     failing: AtomicBool,
-    messages: Mutex<BTreeMap<String, String>>,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// The store has not answered yet, and what is known of why.
+    silent: Option<String>,
+    /// By loop.
+    messages: BTreeMap<String, String>,
 }
 
 impl StoreHealth {
+    /// Of a store that has answered.
+    pub(crate) fn answering() -> Self {
+        Self { failing: AtomicBool::new(false), told: Mutex::default() }
+    }
+
+    /// Of a store that has not answered yet: it failed so, or was not asked.
+    pub(crate) fn silent(error: Option<&AdapterError>) -> Self {
+        let why = error.map_or_else(String::new, |error| format!(": {error}"));
+        let silent = Some(format!("the store has not answered yet{why}"));
+        let told = Mutex::new(Told { silent, messages: BTreeMap::new() });
+        Self { failing: AtomicBool::new(true), told }
+    }
+
     /// Called at every answer: cheap while all is well.
     pub(crate) fn answered(&self, who: &str) {
         if !self.failing.load(Ordering::Relaxed) {
             return;
         }
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.remove(who).is_some() {
+        let mut told = self.told();
+        let silent = told.silent.take().is_some();
+        let failed = told.messages.remove(who).is_some();
+        self.failing.store(!told.messages.is_empty(), Ordering::Relaxed);
+        if silent {
+            info!(who, "the store answers");
+        } else if failed {
             info!(who, "the store answers again");
         }
-        self.failing.store(!messages.is_empty(), Ordering::Relaxed);
+    }
+
+    /// One that failed has nothing to ask any more.
+    pub(crate) fn rests(&self, who: &str) {
+        if self.failing.load(Ordering::Relaxed) {
+            let mut told = self.told();
+            told.messages.remove(who);
+            let failing = told.silent.is_some() || !told.messages.is_empty();
+            self.failing.store(failing, Ordering::Relaxed);
+        }
     }
 
     /// Says so with growing silence: at the 1st, 2nd, 4th, 8th … failure in a row.
@@ -133,13 +169,18 @@ impl StoreHealth {
         if in_a_row.is_power_of_two() {
             warn!(who, %error, in_a_row, "the store failed; it is asked again");
         }
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.insert(who.into(), error.to_string());
+        let mut told = self.told();
+        told.messages.insert(who.into(), error.to_string());
         self.failing.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {
-        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.iter().map(|(who, message)| format!("{who}: {message}")).collect()
+        let told = self.told();
+        let of_loop = |(who, message)| format!("the store failed the {who}: {message}");
+        told.silent.iter().cloned().chain(told.messages.iter().map(of_loop)).collect()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -84,6 +84,7 @@ mod handler;
 mod health;
 mod job;
 mod nearest;
+mod patience;
 mod provider;
 mod random;
 mod registry;

@@ -5,15 +5,16 @@
 
 #[cfg(feature = "memory")]
 use shiftwork_memory as _;
+#[cfg(feature = "redis")]
+use shiftwork_redis as _;
 
 use shiftwork_adapter::Provider;
 
 use crate::error::Problems;
 use crate::nearest::did_you_mean;
 
-/// The adapters that come with this crate, each with the feature that brings it; `None`: it is on
-/// its way.
-const BUNDLED: [(&str, Option<&str>); 2] = [("memory", Some("memory")), ("redis", None)];
+/// The adapters that come with this crate, each behind the feature of its name.
+const BUNDLED: [&str; 2] = ["memory", "redis"];
 
 /// Variables that other adapters of ours read, so that no process takes them for slips.
 pub(crate) const ELSEWHERE: [&str; 1] = ["JOBS_REDIS_URL"];
@@ -41,18 +42,16 @@ pub(crate) fn choose(name: &str, by_hand: &[Provider]) -> Result<Provider, Strin
 
 /// What to do to have an adapter.
 fn remedy(name: &str) -> String {
-    match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-        Some((_, Some(feature))) => format!(
-            "it comes with the feature {feature:?}: shiftwork = {{ features = [{feature:?}] }} in \
-             Cargo.toml"
-        ),
-        Some((_, None)) => "that adapter is not in this version of shiftwork yet".into(),
-        None => format!(
-            "an adapter of another crate is linked by naming that crate once in code, such as `use \
-             shiftwork_{} as _;`, or given to the builder with .provider(…)",
-            name.replace(['-', '.'], "_")
-        ),
+    if BUNDLED.contains(&name) {
+        return format!(
+            "it comes with the feature {name:?}: shiftwork = {{ features = [{name:?}] }} in Cargo.toml"
+        );
     }
+    format!(
+        "an adapter of another crate is linked by naming that crate once in code, such as `use \
+         shiftwork_{} as _;`, or given to the builder with .provider(…)",
+        name.replace(['-', '.'], "_")
+    )
 }
 
 /// A store that the environment names and nothing uses: probably not meant.
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn an_adapter_that_is_not_in_the_build_is_told_by_the_feature_that_brings_it() {
         assert!(remedy("memory").contains("features = [\"memory\"]"));
-        assert!(remedy("redis").contains("not in this version"));
+        assert!(remedy("redis").contains("features = [\"redis\"]"));
         assert!(remedy("my-sql").contains("`use shiftwork_my_sql as _;`"));
     }
 }

@@ -79,6 +79,9 @@ pub(crate) fn load(
         Some(_) => read.value("JOBS_APP", |text| named(AppName::new(text))).or_else(program_name),
         None => program_name(),
     };
+    let connect_timeout =
+        read.value("JOBS_CONNECT_TIMEOUT", parse::duration(100 * MS..=60 * SECOND));
+    let lazy = read.value("JOBS_LAZY", parse::boolean);
     let attempts = read.value("JOBS_ATTEMPTS", |text| positive(text, 1000));
     let exponential =
         read.value("JOBS_BACKOFF_TYPE", parse::choice(&[("exponential", true), ("fixed", false)]));
@@ -122,6 +125,7 @@ pub(crate) fn load(
         serves: serves?,
         namespace: namespace?,
         app: app?,
+        lazy: lazy?,
         attempts: attempts?,
         backoff: match exponential? {
             true => Backoff::Exponential(backoff_delay),
@@ -137,6 +141,7 @@ pub(crate) fn load(
         unknown_after: unknown_after?,
         store: {
             let mut store = StoreSettings::default();
+            store.connect_timeout = connect_timeout?;
             store.lease = lease?;
             store.grace = (store.lease / 4).max(SECOND);
             store.max_crashes = max_crashes?.get();

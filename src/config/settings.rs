@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: Namespace,
     /// `JOBS_APP`.
     pub(crate) app: AppName,
+    /// `JOBS_LAZY`.
+    pub(crate) lazy: bool,
     /// `JOBS_ATTEMPTS`.
     pub(crate) attempts: NonZeroU32,
     /// `JOBS_BACKOFF_TYPE` and `JOBS_BACKOFF_DELAY`.
@@ -44,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) max_payload: usize,
     /// `JOBS_UNKNOWN_AFTER`.
     pub(crate) unknown_after: Duration,
-    /// `JOBS_LEASE`, `JOBS_MAX_CRASHES`, `JOBS_KEEP_…`.
+    /// `JOBS_CONNECT_TIMEOUT`, `JOBS_LEASE`, `JOBS_MAX_CRASHES`, `JOBS_KEEP_…`.
     pub(crate) store: StoreSettings,
     /// `JOBS_<ID>_SCHEDULE` and `JOBS_<ID>_ENABLED`.
     pub(crate) schedules: BTreeMap<ScheduleId, ScheduleOverride>,

@@ -45,6 +45,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "whose schedules these are, among applications that share a store. Not set: the program's name",
     ),
     variable(
+        "JOBS_CONNECT_TIMEOUT",
+        Some("5s"),
+        "how long one call to the store may take in all before it fails, 100ms to 1m",
+    ),
+    variable("JOBS_LAZY", Some("false"), "`true`: start does not wait for the store to answer"),
+    variable(
         "JOBS_CONCURRENCY",
         Some("16"),
         "how many jobs this process runs at once, 1 to 100000",

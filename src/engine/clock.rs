@@ -6,6 +6,9 @@
 //! 4. Sleep until the next is due, by the difference to the store's time, or until schedules
 //!    change.
 //!
+//! Before all that, the schedules of the code are reconciled, where `start` could not since the
+//! store did not answer: nothing is fired that the code no longer declares.
+//!
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
@@ -24,6 +27,8 @@ use tracing::{debug, error, info, warn};
 use super::pulse::Pulse;
 use super::{Engine, retry};
 use crate::schedule::Occurrences;
+use crate::schedule::code::reconcile;
+use crate::shared::Shared;
 
 /// An occurrence noticed later than this is a misfire.
 pub(crate) const MISFIRE_AFTER: Duration = Duration::from_secs(60);
@@ -90,6 +95,11 @@ enum Tick {
 }
 
 async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
+    if let Some(declared) = engine.unreconciled() {
+        let Shared { adapter, settings, .. } = &*engine.shared;
+        reconcile(&**adapter, settings, &declared).await?;
+        engine.reconciled();
+    }
     let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
     let mut due = Vec::new();
     let mut next: Option<Timestamp> = None;

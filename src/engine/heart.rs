@@ -12,12 +12,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart};
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, warn};
+use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart, Result};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, error};
 
 use super::Engine;
 use super::ledger::Ledger;
+use crate::patience::within;
+
+/// As it is called in messages.
+const WHO: &str = "heart";
 
 /// How often leases are renewed: five times a lease, and with the default lease of 8 s more often
 /// than once in the grace of 2 s, so that a store which wakes up and finds all leases lapsed hears
@@ -44,6 +48,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<()> {
 async fn run(engine: Arc<Engine>) {
     let interval = interval(engine.shared.settings.store.lease);
     let mut heart: Option<Box<dyn Heart>> = None;
+    let mut failures = 0;
     loop {
         let rest = async {
             if engine.shared.clock.is_simulated() {
@@ -61,68 +66,79 @@ async fn run(engine: Arc<Engine>) {
         if engine.ledgers.is_empty() {
             continue;
         }
-        if heart.is_none() {
-            heart = connect(&engine).await;
-        }
-        let Some(beating) = &mut heart else { continue };
-        // A connection that does not answer is replaced, not waited for.
-        match timeout(interval, beat(&engine, beating.as_mut())).await {
-            Ok(true) => {}
-            Ok(false) | Err(_) => heart = None,
-        }
-    }
-}
-
-async fn connect(engine: &Engine) -> Option<Box<dyn Heart>> {
-    match timeout(engine.shared.settings.store.lease, engine.shared.adapter.heart()).await {
-        Ok(Ok(heart)) => Some(heart),
-        Ok(Err(error)) => {
-            if error.kind() != ErrorKind::Closed {
-                warn!(%error, "the heart cannot reach the store");
+        let due = due(&engine);
+        match beat(&engine, &mut heart, interval, &due).await {
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) if !due.is_empty() => {
+                failures += 1;
+                engine.store.failed(WHO, &error, failures);
             }
-            None
+            Ok(()) if !due.is_empty() => {
+                failures = 0;
+                engine.store.answered(WHO);
+            }
+            // Whether it reaches the store or not, there is nothing to tell it.
+            _ => {
+                failures = 0;
+                engine.store.rests(WHO);
+            }
         }
-        Err(_) => None,
     }
 }
 
-/// One beat. False where the store could not be asked.
-async fn beat(engine: &Engine, heart: &mut dyn Heart) -> bool {
-    let mut beats = Vec::new();
-    let mut ledgers = Vec::new();
+/// The leases to renew.
+fn due(engine: &Engine) -> Vec<(Beat, &Ledger)> {
+    let lease = engine.shared.settings.store.lease;
+    let mut due = Vec::new();
     for (queue, ledger) in &engine.ledgers {
         let vitals = ledger.vitals();
         let Some(incarnation) = vitals.incarnation.filter(|_| vitals.held > 0) else { continue };
-        if is_well(ledger, engine.shared.settings.store.lease) {
-            beats.push(Beat::new(queue.clone(), incarnation, vitals.held));
-            ledgers.push((ledger, incarnation));
+        if is_well(ledger, lease) {
+            due.push((Beat::new(queue.clone(), incarnation, vitals.held), &**ledger));
         } else {
             error!(%queue, held = vitals.held,
                 "a worker no longer gets round, and none of its attempts is within its timeout: \
                  its lease is not renewed");
         }
     }
-    if beats.is_empty() {
-        return true;
-    }
-    let replies = match heart.beat(&beats).await {
-        Ok(replies) => replies,
-        Err(error) => {
-            if error.kind() != ErrorKind::Closed {
-                warn!(%error, "a heartbeat failed");
-            }
-            return false;
+    due
+}
+
+/// One beat, on a connection that is made where there is none. One that does not answer is
+/// replaced, not waited for.
+async fn beat(
+    engine: &Engine,
+    heart: &mut Option<Box<dyn Heart>>,
+    interval: Duration,
+    due: &[(Beat, &Ledger)],
+) -> Result<()> {
+    let beating = match heart {
+        Some(beating) => beating,
+        None => {
+            let lease = engine.shared.settings.store.lease;
+            heart.insert(within(lease, "heart", engine.shared.adapter.heart()).await?)
         }
     };
-    for (reply, (ledger, incarnation)) in replies.into_iter().zip(ledgers) {
+    if due.is_empty() {
+        return Ok(());
+    }
+    let beats: Vec<_> = due.iter().map(|(beat, _)| beat.clone()).collect();
+    let replies = match within(interval, "beat", beating.beat(&beats)).await {
+        Ok(replies) => replies,
+        Err(error) => {
+            *heart = None;
+            return Err(error);
+        }
+    };
+    for (reply, (beat, ledger)) in replies.into_iter().zip(due) {
         match reply {
             BeatReply::Renewed { cancelled } if cancelled.is_empty() => {}
             BeatReply::Renewed { cancelled } => ledger.tell(cancelled, None),
-            BeatReply::Expired => ledger.tell(Vec::new(), Some(incarnation)),
+            BeatReply::Expired => ledger.tell(Vec::new(), Some(beat.incarnation)),
             other => debug!(?other, "a heartbeat's answer that this version does not know"),
         }
     }
-    true
+    Ok(())
 }
 
 /// Whether a worker deserves its lease.

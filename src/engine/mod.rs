@@ -39,6 +39,7 @@ pub(crate) use self::settle::Stop;
 use self::slots::Slots;
 use self::worker::Worker;
 use crate::health::{QueueHealth, StoreHealth, UnknownNames};
+use crate::schedule::code::Declared;
 use crate::shared::Shared;
 use crate::state::States;
 
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     busy: tokio::sync::Notify,
     unknown: UnknownNames,
     store: StoreHealth,
+    /// The schedules of the code, until the store has them.
+    unreconciled: Mutex<Option<Arc<Declared>>>,
     /// Why the process is broken.
     broken: Mutex<Option<String>>,
     broke: CancellationToken,
@@ -76,6 +79,21 @@ pub(crate) struct Duties {
     pub(crate) tick: bool,
 }
 
+impl Duties {
+    /// Neither: it enqueues alone.
+    pub(crate) fn none(self) -> bool {
+        !self.work && !self.tick
+    }
+}
+
+/// How the process stands with its store at the start.
+#[derive(Debug)]
+pub(crate) struct Met {
+    pub(crate) store: StoreHealth,
+    /// The schedules of the code, where the store does not have them yet.
+    pub(crate) unreconciled: Option<Declared>,
+}
+
 impl Engine {
     /// Starts what `duties` asks for, for these queues.
     pub(crate) async fn start(
@@ -83,6 +101,7 @@ impl Engine {
         states: Arc<States>,
         queues: Vec<QueueName>,
         duties: Duties,
+        met: Met,
     ) -> std::io::Result<Arc<Self>> {
         let settings = &shared.settings;
         let slots = Slots::new(
@@ -96,6 +115,7 @@ impl Engine {
         let ledgers: Vec<_> = if duties.work { ledgers.collect() } else { Vec::new() };
         let sweepers = ledgers.iter().map(|(queue, _)| format!("sweeper of queue {queue}"));
         let clock = duties.tick.then(|| "clock".to_owned());
+        let asks_nothing = ledgers.is_empty() && !duties.tick;
         let pulses = sweepers.chain(clock).map(|what| Arc::new(Pulse::new(what))).collect();
         let engine = Arc::new(Self {
             ledgers,
@@ -106,7 +126,9 @@ impl Engine {
             ended: CancellationToken::new(),
             busy: tokio::sync::Notify::new(),
             unknown: UnknownNames::default(),
-            store: StoreHealth::default(),
+            // Where nobody asks the store, nobody would ever hear that it answers.
+            store: if asks_nothing { StoreHealth::answering() } else { met.store },
+            unreconciled: Mutex::new(met.unreconciled.map(Arc::new)),
             broken: Mutex::new(None),
             broke: CancellationToken::new(),
             loops: tokio::sync::Mutex::default(),
@@ -295,6 +317,16 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &StoreHealth {
         &self.store
+    }
+
+    /// The schedules of the code that the store does not have yet.
+    fn unreconciled(&self) -> Option<Arc<Declared>> {
+        self.unreconciled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store has the schedules of the code.
+    fn reconciled(&self) {
+        *self.unreconciled.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -5,16 +5,20 @@
 //! that were made at run time are left alone.
 
 use shiftwork_adapter::{
-    AppName, Defined, JobAdapter, JobTemplate, Origin, Payload, Schedule, ScheduleId, Timing,
+    AppName, Defined, JobAdapter, JobTemplate, Origin, Payload, Result, Schedule, ScheduleId,
+    Timing,
 };
 use tracing::{info, warn};
 
 use super::Occurrences;
-use crate::Result;
 use crate::config::Settings;
 use crate::error::Problems;
 use crate::job::CodeTiming;
+use crate::patience;
 use crate::registry::{Registered, Registry};
+
+/// Schedules as code declares them.
+pub(crate) type Declared = Vec<(Schedule, Occurrences)>;
 
 /// The schedules that stand beside handlers, with what the environment says of them. What is wrong
 /// with any is added to `problems`.
@@ -22,7 +26,7 @@ pub(crate) fn declared(
     registry: &Registry,
     settings: &Settings,
     problems: &mut Problems,
-) -> Vec<(Schedule, Occurrences)> {
+) -> Declared {
     registry.iter().filter_map(|job| read(job, settings, problems)).collect()
 }
 
@@ -82,18 +86,24 @@ fn read(
     Some((schedule, occurrences))
 }
 
-/// Makes the store's schedules of this application those of its code.
+/// Makes the store's schedules of this application those of its code. May be done again, from the
+/// beginning, where it failed on the way.
 pub(crate) async fn reconcile(
     adapter: &dyn JobAdapter,
-    app: &AppName,
-    declared: Vec<(Schedule, Occurrences)>,
+    settings: &Settings,
+    declared: &Declared,
 ) -> Result<()> {
-    let stored = adapter.scheduled_jobs().await?;
+    let limit = patience::behind(settings.store.connect_timeout);
+    let app: &AppName = &settings.app;
+    let stored = patience::within(limit, "scheduled_jobs", adapter.scheduled_jobs()).await?;
     let own = Origin::Code { app: app.clone() };
     for record in &stored.records {
         let id = &record.schedule.id;
         let is_declared = declared.iter().any(|(schedule, _)| schedule.id == *id);
-        if record.schedule.origin == own && !is_declared && adapter.cancel(id).await? {
+        if record.schedule.origin == own
+            && !is_declared
+            && patience::within(limit, "cancel", adapter.cancel(id)).await?
+        {
             info!(schedule = %id, "removed: no job declares it any more");
         }
     }
@@ -104,11 +114,11 @@ pub(crate) async fn reconcile(
                 "this application takes over a schedule of another: do two of them declare it?");
         }
         let next = occurrences.after(stored.now);
-        let (id, timing) = (schedule.id.clone(), schedule.timing.clone());
-        let defined = adapter.schedule(schedule, next).await?;
+        let define = adapter.schedule(schedule.clone(), next);
+        let defined = patience::within(limit, "schedule", define).await?;
         if defined != Defined::Unchanged {
-            info!(schedule = %id, %timing, ?defined, next = next.map(tracing::field::display),
-                "schedule reconciled");
+            info!(schedule = %schedule.id, timing = %schedule.timing, ?defined,
+                next = next.map(tracing::field::display), "schedule reconciled");
         }
     }
     Ok(())

@@ -46,6 +46,9 @@ async fn every_wrong_value_is_refused_with_the_variable_the_value_and_what_is_al
         ("JOBS_NAMESPACE", "a{b}", "contains '{'"),
         ("JOBS_APP", "", ""),
         ("JOBS_APP", "a b", "contains ' '"),
+        ("JOBS_CONNECT_TIMEOUT", "10ms", "from 100ms to 1m"),
+        ("JOBS_CONNECT_TIMEOUT", "5", "with its unit"),
+        ("JOBS_LAZY", "often", "use true or false"),
         ("JOBS_CONCURRENCY", "0", "a whole number from 1 to 100000"),
         ("JOBS_CONCURRENCY", "many", "a whole number from 1 to 100000"),
         ("JOBS_QUEUE_IMPORTS_CONCURRENCY", "0", "a whole number from 1 to 100000"),
@@ -192,7 +195,7 @@ async fn a_wrong_value_a_missing_state_and_an_unknown_queue_are_told_together() 
 }
 
 /// The memory store, which says that other processes share it.
-const SHARED: Provider = Provider {
+pub const SHARED: Provider = Provider {
     name: "shared",
     summary: "jobs in this process, as if others saw them",
     capabilities: Capabilities {
@@ -297,6 +300,7 @@ async fn what_the_environment_says_reaches_the_store() {
 
     let said = told(&[
         ("JOBS_NAMESPACE", "billing"),
+        ("JOBS_CONNECT_TIMEOUT", "700ms"),
         ("JOBS_LEASE", "20s"),
         ("JOBS_MAX_CRASHES", "7"),
         ("JOBS_KEEP_COMPLETED", "2d"),
@@ -309,6 +313,7 @@ async fn what_the_environment_says_reaches_the_store() {
     .await;
     assert_eq!(said.namespace.as_str(), "billing");
     let settings = said.settings;
+    assert_eq!(settings.connect_timeout, std::time::Duration::from_millis(700));
     assert_eq!((settings.lease, settings.grace), (seconds(20), seconds(5)));
     assert_eq!(settings.max_crashes, 7);
     let (completed, dead) = (settings.keep_completed, settings.keep_dead);
@@ -324,6 +329,7 @@ async fn what_the_environment_says_reaches_the_store() {
     let unsaid = told(&[]).await;
     assert_eq!(unsaid.namespace.as_str(), "shiftwork");
     let settings = unsaid.settings;
+    assert_eq!(settings.connect_timeout, seconds(5));
     assert_eq!((settings.lease, settings.grace), (seconds(8), seconds(2)));
     assert_eq!(settings.max_crashes, 3);
     let (completed, dead) = (settings.keep_completed, settings.keep_dead);

@@ -23,6 +23,10 @@ pub enum Fault {
     LoseReplies,
     /// Says that it cannot, and does nothing.
     Fail,
+    /// Says so after as long as a call may take, as an adapter does whose server is silent.
+    TimeOut,
+    /// Says that it will not, however often it is asked.
+    Deny,
 }
 
 /// See the [module](self).
@@ -33,6 +37,7 @@ pub struct Faulty {
     others: Arc<Mutex<Fault>>,
     many_processes: AtomicBool,
     listed_ahead: Mutex<Duration>,
+    methods: Mutex<BTreeMap<&'static str, Fault>>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
@@ -45,6 +50,7 @@ impl Faulty {
             others: Arc::default(),
             many_processes: AtomicBool::new(false),
             listed_ahead: Mutex::default(),
+            methods: Mutex::default(),
             calls: Arc::default(),
         })
     }
@@ -62,6 +68,11 @@ impl Faulty {
     /// All but exchanges and heartbeats misbehaves.
     pub fn others(&self, fault: Fault) {
         *self.others.lock().unwrap() = fault;
+    }
+
+    /// One method of the others misbehaves, whatever the rest does.
+    pub fn method(&self, method: &'static str, fault: Fault) {
+        self.methods.lock().unwrap().insert(method, fault);
     }
 
     /// Everything misbehaves: the process is cut off, or as good as dead.
@@ -93,7 +104,11 @@ impl Faulty {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         count(&self.calls, method);
-        misbehave(&self.others, method, call).await
+        let own = self.methods.lock().unwrap().get(method).copied();
+        match own {
+            Some(fault) => misbehave(&Mutex::new(fault), method, call).await,
+            None => misbehave(&self.others, method, call).await,
+        }
     }
 }
 
@@ -114,6 +129,14 @@ async fn misbehave<T>(
     if now() == Fault::Fail {
         return Err(AdapterError::new(ErrorKind::Unavailable, method, "told to fail"));
     }
+    if now() == Fault::Deny {
+        return Err(AdapterError::new(ErrorKind::Denied, method, "told to deny"));
+    }
+    if now() == Fault::TimeOut {
+        let limit = StoreSettings::default().connect_timeout;
+        tokio::time::sleep(limit).await;
+        return Err(AdapterError::new(ErrorKind::Timeout, method, "told to be silent"));
+    }
     let answer = call.await;
     match now() {
         // Told while it was under way.
@@ -127,7 +150,7 @@ async fn misbehave<T>(
             let error = AdapterError::new(ErrorKind::Timeout, method, "no answer");
             Err(error.with_effect(Effect::Unknown))
         }
-        Fault::AlwaysPanic | Fault::Fail | Fault::None => answer,
+        Fault::AlwaysPanic | Fault::Fail | Fault::TimeOut | Fault::Deny | Fault::None => answer,
     }
 }
 
@@ -208,7 +231,7 @@ impl JobAdapter for Faulty {
     }
 
     async fn heart(&self) -> Result<Box<dyn Heart>> {
-        let inner = self.inner.heart().await?;
+        let inner = misbehave(&self.beats, "heart", self.inner.heart()).await?;
         let (fault, calls) = (self.beats.clone(), self.calls.clone());
         Ok(Box::new(FaultyHeart { inner, fault, calls }))
     }

@@ -305,26 +305,13 @@ async fn a_schedule_is_refused_that_says_what_only_holds_for_one_job_or_one_timi
 }
 
 #[tokio::test(start_paused = true)]
-async fn start_fails_with_the_store_that_does_not_answer() {
+async fn a_store_that_went_away_is_told_to_whoever_asks() {
     use crate::faulty::{Fault, Faulty};
 
     let world = World::new().await;
     let store = Faulty::on(world.store.clone());
-    let start = async |role: &str| {
-        let process = world.process_on(store.clone(), [("WORKER_ROLE", role)]);
-        process.register(greet::definition()).start().await
-    };
-    store.everywhere(Fault::Fail);
-    // Also where nothing but a sign of life is asked of it.
-    for role in ["worker", "cron", "async"] {
-        let error = start(role).await.unwrap_err();
-        assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
-        assert!(error.is_retryable(), "{error}");
-        assert!(error.to_string().contains("told to fail"), "{error}");
-    }
-    // Once it runs, it is told the same.
-    store.everywhere(Fault::None);
-    let jobs = start("worker").await.unwrap();
+    let process = world.process_on(store.clone(), []);
+    let jobs = process.register(greet::definition()).start().await.unwrap();
     assert!(jobs.ready().await);
     store.everywhere(Fault::Fail);
     assert!(!jobs.ready().await);

@@ -6,6 +6,7 @@
 // A test binary exports nothing, and may panic in its helpers too.
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
+mod away;
 mod config;
 mod events;
 mod faulty;

@@ -227,6 +227,8 @@ fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
         ("JOBS_QUEUES", "fils"),
         ("JOBS_NAMESPACE", "a{b}"),
         ("JOBS_APP", "a b"),
+        ("JOBS_CONNECT_TIMEOUT", "5"),
+        ("JOBS_LAZY", "often"),
         ("JOBS_CONCURRENCY", "0"),
         ("JOBS_QUEUE_FILES_CONCURRENCY", "none"),
         ("JOBS_QUEUE_FILES_WEIGHT", "0"),

@@ -30,6 +30,9 @@ use crate::{
 ///   handed back, take their place by that moment and not ahead of what was waiting then.
 ///   Exceptions: a [release](crate::Outcome::Release) without delay and a recovery go ahead of
 ///   what waits.
+/// - **In time.** A call that would take longer in all than
+///   [`connect_timeout`](crate::StoreSettings::connect_timeout) fails: the engine leaves that to the
+///   adapter, which knows best what is known then.
 /// - **Bounded.** No step's cost grows with the number of jobs waiting, active or finished. What
 ///   has more to do than one step may, does part of it and says so.
 /// - **Errors are about the store.** Something that is not there, not due or not allowed in this
@@ -161,9 +164,8 @@ pub trait JobAdapter: Send + Sync + 'static {
 
     /// Jobs of a queue, a page at a time, in an order of the store's own.
     ///
-    /// A job that is there from the first page to the last is in one of them at least; it may be in
-    /// several where the queue changes meanwhile, and is in one alone where it does not. Jobs that
-    /// come or go meanwhile may be missed. A [cursor](crate::Cursor) that the store did not make is
+    /// A job that is there from the first page to the last is in one of them at least, and may be in
+    /// several. Jobs that come or go meanwhile may be missed. A [cursor](crate::Cursor) that the store did not make is
     /// [`Invalid`](crate::ErrorKind::Invalid).
     async fn find(&self, queue: &QueueName, find: &Find) -> Result<Found>;
 

@@ -50,6 +50,9 @@ pub struct Provider {
     pub variables: &'static [Variable],
     /// Makes it. Called once, inside of a tokio runtime.
     ///
+    /// It does not wait for the store: whether that answers is then asked by
+    /// [`ping`](JobAdapter::ping), and where it does not, most processes start all the same.
+    ///
     /// It fails as [`JobAdapter`] methods do: [`Invalid`](crate::ErrorKind::Invalid) for a
     /// variable's value, with the variable's name in its message and never a secret.
     pub connect: fn(Connection) -> Connecting,
@@ -153,7 +156,9 @@ impl fmt::Debug for Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreSettings {
-    /// How long one call to the store may take in all before it fails.
+    /// How long one call to the store may take in all before it fails, with whatever the adapter
+    /// tries again within it: 100 ms to 1 min. [`wait`](JobAdapter::wait) and
+    /// [`await_finish`](JobAdapter::await_finish) take as long as there is nothing to tell.
     pub connect_timeout: Duration,
     /// How long a worker keeps its jobs without a sign of life.
     pub lease: Duration,
