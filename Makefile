@@ -34,6 +34,7 @@ docs: ## Documentation, its faults as errors
 features: ## Combinations of features
 	$(CARGO) check -p shiftwork --lib --no-default-features
 	$(CARGO) check -p shiftwork --lib --no-default-features --features memory
+	$(CARGO) check -p shiftwork --lib --no-default-features --features redis
 	$(CARGO) check -p shiftwork-adapter --lib
 	$(CARGO) check -p shiftwork-adapter --lib --features conformance
 	$(CARGO) check -p shiftwork-jobs --lib
