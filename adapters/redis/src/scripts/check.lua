@@ -1,4 +1,4 @@
--- Tries every command that the scripts use on a key that nobody else does.
+-- Tries every command that is used, in scripts and beside them, on a key that nobody else uses.
 --
 -- KEYS 1 a key of the namespace  ARGV 1 a channel of the namespace
 --
@@ -9,9 +9,10 @@ local tries = {
   { 'TIME' }, { 'DEL', key }, { 'EXISTS', key }, { 'GET', key }, { 'SET', key, 1 },
   { 'PEXPIRE', key, 1000 }, { 'PTTL', key }, { 'HSET', key, 'a', 1 }, { 'HSETNX', key, 'a', 1 },
   { 'HGET', key, 'a' }, { 'HMGET', key, 'a' }, { 'HDEL', key, 'a' }, { 'HLEN', key },
-  { 'HINCRBY', key, 'a', 1 }, { 'RPUSH', key, 1 }, { 'LPUSH', key, 1 }, { 'LPOP', key, 1 },
+  { 'HINCRBY', key, 'a', 1 }, { 'HGETALL', key }, { 'HSCAN', key, 0 }, { 'RPUSH', key, 1 }, { 'LPUSH', key, 1 }, { 'LPOP', key, 1 },
   { 'LLEN', key }, { 'SADD', key, 1 }, { 'SREM', key, 1 }, { 'SPOP', key }, { 'SCARD', key },
-  { 'SRANDMEMBER', key }, { 'SMISMEMBER', key, 1 }, { 'SSCAN', key, 0 }, { 'ZADD', key, 1, 1 },
+  { 'SRANDMEMBER', key }, { 'SMISMEMBER', key, 1 }, { 'SSCAN', key, 0 },
+  { 'SMEMBERS', key }, { 'ZADD', key, 1, 1 },
   { 'ZREM', key, 1 }, { 'ZCARD', key }, { 'ZSCORE', key, 1 }, { 'ZPOPMIN', key },
   { 'ZRANGE', key, 0, 0 }, { 'ZREMRANGEBYRANK', key, 0, 0 }, { 'PUBLISH', channel, '' },
 }
