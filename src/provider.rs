@@ -16,8 +16,8 @@ use crate::nearest::did_you_mean;
 /// The adapters that come with this crate, each behind the feature of its name.
 const BUNDLED: [&str; 2] = ["memory", "redis"];
 
-/// Variables that other adapters of ours read, so that no process takes them for slips.
-pub(crate) const ELSEWHERE: [&str; 1] = ["JOBS_REDIS_URL"];
+/// Variables of adapters of ours, which may not be in this build: no process takes them for slips.
+pub(crate) const ELSEWHERE: [&str; 2] = ["JOBS_MEMORY_CAPACITY", "JOBS_REDIS_URL"];
 
 /// The provider of that name: registered by hand, or linked.
 ///

@@ -103,7 +103,7 @@ impl Screen {
             self.line(format!("Replay one: jobs.replay(\"{}\".parse()?).await?", letter.id));
         }
         self.line("Next: cargo run --example hello; examples/trigger.rs; docs/adding-a-job.md");
-        self.line("On Redis (the adapter is not in this version yet), as two processes:");
+        self.line("On Redis, as two processes (make redis starts one for hand use):");
         self.line("  JOBS_PROVIDER=redis WORKER_ROLE=worker cargo run --features redis --example quickstart");
         self.line("  JOBS_PROVIDER=redis WORKER_ROLE=web    cargo run --features redis --example quickstart");
     }

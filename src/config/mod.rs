@@ -56,9 +56,12 @@ pub(crate) fn load(
     providers: &[Provider],
     problems: &mut Problems,
 ) -> Option<Loaded> {
-    let set = Variables::read(source, problems);
+    let all = provider::all(providers);
+    let own = all.iter().flat_map(|provider| provider.variables);
+    let fallbacks: Vec<_> = own.flat_map(|variable| variable.fallbacks).copied().collect();
+    let set = Variables::read(source, &fallbacks, problems);
     let mut warnings = Vec::new();
-    check_names(&set, registry, &provider::all(providers), problems, &mut warnings);
+    check_names(&set, registry, &all, problems, &mut warnings);
     check_collisions(registry, problems);
 
     let mut read = Reader { set: &set, problems };
@@ -332,9 +335,20 @@ fn own_variables(
                 provider.name, variable.name
             ));
         }
-        let Some(value) = set.get(variable.name).or(variable.default) else { continue };
+        let names = std::iter::once(&variable.name).chain(variable.fallbacks);
+        let is_set = names.copied().find_map(|name| Some((name, set.get(name)?)));
+        let default = variable.default.map(|value| (variable.name, value));
+        let Some((name, value)) = is_set.or(default) else {
+            if variable.required {
+                problems.add(format!(
+                    "JOBS_PROVIDER is {:?}, which needs {}: {}",
+                    provider.name, variable.name, variable.doc
+                ));
+            }
+            continue;
+        };
         if let Err(allowed) = (variable.check)(value) {
-            let name = set.described(variable.name);
+            let name = set.described(name);
             problems.add(match variable.secret {
                 true => format!("{name} is set to what it cannot be; {allowed}"),
                 false => format!("{name} is {value:?}; {allowed}"),

@@ -25,7 +25,8 @@ pub(crate) enum Source {
     Given(BTreeMap<String, String>),
 }
 
-/// The variables that are set: those that begin with `JOBS_`, and some others.
+/// The variables that are set: those that begin with `JOBS_`, `WORKER_ROLE`, and fallbacks of
+/// providers' own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Variables(BTreeMap<String, (String, Origin)>);
 
@@ -36,21 +37,26 @@ enum Origin {
 }
 
 impl Variables {
-    pub(crate) fn read(source: &Source, problems: &mut Problems) -> Self {
+    /// Reads what is ours, and what is named by `others`.
+    pub(crate) fn read(source: &Source, others: &[&str], problems: &mut Problems) -> Self {
+        let is_wanted = |name: &str| is_ours(name) || others.contains(&name);
         match source {
             Source::Given(given) => {
                 let mut variables = Self::default();
                 let set = given.iter().map(|(name, value)| (name.into(), value.into()));
-                variables.add_environment(set, problems);
+                variables.add_environment(set, is_wanted, problems);
                 variables
             }
-            Source::Environment => Self::layered(Path::new(FILE), std::env::vars_os(), problems),
+            Source::Environment => {
+                Self::layered(Path::new(FILE), std::env::vars_os(), is_wanted, problems)
+            }
         }
     }
 
     fn layered(
         file: &Path,
         environment: impl Iterator<Item = (OsString, OsString)>,
+        is_wanted: impl Fn(&str) -> bool,
         problems: &mut Problems,
     ) -> Self {
         let mut variables = Self::default();
@@ -59,7 +65,7 @@ impl Variables {
             Ok(read) => variables.add_file("", read.cache, problems),
             Err(fault) => problems.add(format!("{FILE} cannot be read: {}", unquoted(&fault))),
         }
-        variables.add_environment(environment, problems);
+        variables.add_environment(environment, is_wanted, problems);
         variables
     }
 
@@ -95,10 +101,11 @@ impl Variables {
     fn add_environment(
         &mut self,
         environment: impl Iterator<Item = (OsString, OsString)>,
+        is_wanted: impl Fn(&str) -> bool,
         problems: &mut Problems,
     ) {
         for (name, value) in environment {
-            let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
+            let Some(name) = name.to_str().filter(|name| is_wanted(name)) else { continue };
             match value.into_string() {
                 // Set and empty is how many tools say "not set".
                 Ok(value) if value.trim().is_empty() => {
@@ -150,7 +157,7 @@ mod tests {
         std::fs::write(&file, toml).unwrap();
         let mut problems = Problems::default();
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
-        let variables = Variables::layered(&file, environment, &mut problems);
+        let variables = Variables::layered(&file, environment, is_ours, &mut problems);
         let problems =
             problems.into_result().map_or_else(|error| error.to_string(), |()| "".into());
         (variables, problems)
@@ -191,7 +198,8 @@ mod tests {
     #[test]
     fn no_file_is_no_problem() {
         let mut problems = Problems::default();
-        Variables::layered(Path::new("/nowhere/shiftwork.toml"), std::iter::empty(), &mut problems);
+        let nothing = std::iter::empty();
+        Variables::layered(Path::new("/nowhere/shiftwork.toml"), nothing, is_ours, &mut problems);
         assert!(problems.into_result().is_ok());
     }
 }

@@ -12,7 +12,15 @@ const fn variable(
     doc: &'static str,
 ) -> Variable {
     // Ours are read, and so checked, by the kind of each.
-    Variable { name, default, secret: false, doc, check: Variable::any }
+    Variable {
+        name,
+        fallbacks: &[],
+        required: false,
+        default,
+        secret: false,
+        doc,
+        check: Variable::any,
+    }
 }
 
 /// Every variable of this crate's own. `<NAME>` and `<ID>` stand for a queue's and a job's name in
@@ -153,8 +161,8 @@ mod tests {
     #[test]
     fn the_readme_has_every_variable_with_its_default_and_meaning() {
         let readme = include_str!("../../README.md");
-        let memory = Provider::linked().into_iter().flat_map(|provider| provider.variables);
-        for Variable { name, default, doc, .. } in VARIABLES.iter().chain(memory) {
+        let own = Provider::linked().into_iter().flat_map(|provider| provider.variables);
+        for Variable { name, default, doc, .. } in VARIABLES.iter().chain(own) {
             let default = default.map_or_else(String::new, |default| format!("`{default}`"));
             let row = format!("| `{name}` | {default} | {doc} |").replace("|  |", "| |");
             assert!(readme.contains(&row), "the README lacks this row:\n{row}");
@@ -162,7 +170,12 @@ mod tests {
         let rows = readme
             .lines()
             .filter(|line| line.starts_with("| `JOBS_") || line.starts_with("| `WORKER_"));
-        let memory = Provider::linked().into_iter().map(|provider| provider.variables.len());
-        assert_eq!(rows.count(), VARIABLES.len() + memory.sum::<usize>(), "the README has more");
+        let own = Provider::linked().into_iter().map(|provider| provider.variables.len());
+        let linked = VARIABLES.len() + own.sum::<usize>();
+        // It also has those of bundled adapters that this build lacks.
+        assert!(rows.clone().count() >= linked);
+        if cfg!(all(feature = "memory", feature = "redis")) {
+            assert_eq!(rows.count(), linked, "the README has more");
+        }
     }
 }

@@ -25,6 +25,9 @@ async fn start(vars: &[(&str, &str)]) -> shiftwork::Result<Jobs> {
         .await
 }
 
+const NO_URL: &str = "which needs JOBS_REDIS_URL: where Redis is";
+const NO_REDIS: &str = "shiftwork = { features = [\"redis\"] } in Cargo.toml";
+
 async fn refusal(vars: &[(&str, &str)]) -> String {
     let error = start(vars).await.expect_err("it was accepted");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -36,7 +39,7 @@ async fn every_wrong_value_is_refused_with_the_variable_the_value_and_what_is_al
     for (name, value, allowed) in [
         ("JOBS_ENABLED", "maybe", "use true or false"),
         ("JOBS_PROVIDER", "memroy", "did you mean \"memory\"?"),
-        ("JOBS_PROVIDER", "redis", "not in this version of shiftwork yet"),
+        ("JOBS_PROVIDER", "redis", if cfg!(feature = "redis") { NO_URL } else { NO_REDIS }),
         ("JOBS_PROVIDER", "postgres", "use shiftwork_postgres as _;"),
         ("WORKER_ROLE", "wroker", "use web, worker, cron or async; did you mean \"worker\"?"),
         ("WORKER_ROLE", "web", "nobody else could run them"),
@@ -270,7 +273,15 @@ async fn a_disabled_process_ticks_nothing_whatever_its_role() {
 async fn what_the_environment_says_reaches_the_store() {
     static SEEN: Mutex<Vec<Connection>> = Mutex::new(Vec::new());
     const fn variable(name: &'static str, default: Option<&'static str>) -> Variable {
-        Variable { name, default, secret: false, doc: "", check: Variable::any }
+        Variable {
+            name,
+            fallbacks: &[],
+            required: false,
+            default,
+            secret: false,
+            doc: "",
+            check: Variable::any,
+        }
     }
     const NOTING: Provider = Provider {
         name: "noting",
@@ -349,6 +360,8 @@ async fn no_secret_is_shown_in_an_error_or_debug() {
         variables: &[Variable {
             name: "JOBS_VAULT_PASSWORD",
             default: None,
+            fallbacks: &[],
+            required: false,
             secret: true,
             doc: "opens it",
             check: Variable::any,
@@ -362,7 +375,8 @@ async fn no_secret_is_shown_in_an_error_or_debug() {
         },
         ..SHARED
     };
-    let url = "redis://ada:hunter2@localhost";
+    // Where no server is.
+    let url = "redis://ada:hunter2@localhost:1";
     for (name, value, provider) in [
         // Its store refuses it, or something else is wrong.
         ("JOBS_VAULT_PASSWORD", "hunter2", "vault"),
@@ -370,15 +384,16 @@ async fn no_secret_is_shown_in_an_error_or_debug() {
         // A slip in the name.
         ("JOBS_VAULT_PASSWRD", "hunter2", "vault"),
         ("JOBS_REDIS_ULR", url, "memory"),
-        // A provider that is not in the program.
+        // A provider that is not in the program, or whose store does not answer.
         ("JOBS_REDIS_URL", url, "redis"),
     ] {
-        let vars = [(name, value), ("JOBS_PROVIDER", provider)];
+        let vars = [(name, value), ("JOBS_PROVIDER", provider), ("JOBS_CONNECT_TIMEOUT", "100ms")];
         let process = Jobs::from_vars(vars).without_linked_jobs().provider(VAULT);
         let shown = format!("{process:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
         let error = process.start().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        let is_away = provider == "redis" && cfg!(feature = "redis");
+        assert_eq!(error.kind() == ErrorKind::Store, is_away, "{error}");
         let shown = format!("{error} {error:?} {error:#?}");
         assert!(shown.contains(name) || name.ends_with("_URL") || provider == "volt", "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
@@ -504,4 +519,23 @@ async fn a_process_does_what_its_role_says() {
     // Nothing said: under an adapter of one process, who else could?
     let jobs = world.worker([], [data_import::definition()]).await;
     assert_eq!(jobs.health().await.role, Role::Worker);
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn the_server_is_named_by_the_first_of_three_variables_that_is_set() {
+    for (names, used) in [
+        (&["JOBS_REDIS_URL", "REDIS_URL", "UPSTASH_REDIS_URL"][..], "JOBS_REDIS_URL"),
+        (&["UPSTASH_REDIS_URL", "REDIS_URL"], "REDIS_URL"),
+        (&["UPSTASH_REDIS_URL"], "UPSTASH_REDIS_URL"),
+    ] {
+        // Each is wrong in its own way; told is the one that counts, and no value, since it is
+        // secret.
+        let wrong = names.iter().map(|name| (*name, "redis//:hunter2@host"));
+        let vars: Vec<_> = wrong.chain([("JOBS_PROVIDER", "redis")]).collect();
+        let message = refusal(&vars).await;
+        assert!(message.contains(&format!("{used} is set to what it cannot be")), "{message}");
+        assert!(message.contains("use redis://user:password@host:port/database"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
 }

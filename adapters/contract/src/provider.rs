@@ -14,6 +14,8 @@
 //!         },
 //!         variables: &[Variable {
 //!             name: "JOBS_POSTGRES_URL",
+//!             fallbacks: &["DATABASE_URL"],
+//!             required: true,
 //!             default: None,
 //!             secret: true,
 //!             doc: "where the database is, such as postgres://user:password@host/database",
@@ -98,6 +100,12 @@ pub enum Wakeups {
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
+    /// Other names by which it may be set, in this order, where it is not under its own: such as
+    /// those that hosting providers set.
+    pub fallbacks: &'static [&'static str],
+    /// The adapter cannot do without it: where it is set under no name and has no default, that is
+    /// told together with all else that is wrong.
+    pub required: bool,
     /// What holds where it is not set, as it would be written; `None`: nothing.
     pub default: Option<&'static str>,
     /// Never shown in a message or a log.
@@ -174,7 +182,8 @@ pub struct StoreSettings {
 }
 
 impl Default for StoreSettings {
-    /// 8 s and 2 s: with a poll of 5 s, a killed worker's jobs run again within 15 s.
+    /// 8 s and 2 s: with a poll of at most 10 s, which runs beside the lease, a killed worker's jobs
+    /// run again within 12 s, and 15 s are promised.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),

@@ -8,6 +8,8 @@ use shiftwork_adapter::{AdapterError, Connection, ErrorKind, QueueName, Result, 
 /// The environment variable that states the capacity.
 pub(crate) const VARIABLE: Variable = Variable {
     name: NAME,
+    fallbacks: &[],
+    required: false,
     // About half a gigabyte of small jobs.
     default: Some("1000000"),
     secret: false,

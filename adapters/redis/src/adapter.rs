@@ -38,6 +38,8 @@ inventory::submit! { PROVIDER }
 /// Where the server is.
 const URL: Variable = Variable {
     name: "JOBS_REDIS_URL",
+    fallbacks: &["REDIS_URL", "UPSTASH_REDIS_URL"],
+    required: true,
     default: None,
     secret: true,
     doc: "where Redis is: `redis://user:password@host:port/database`, or \

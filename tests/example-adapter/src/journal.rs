@@ -10,6 +10,8 @@ use shiftwork_adapter::{AdapterError, Connection, Effect, ErrorKind, Result, Var
 pub(crate) const VARIABLE: Variable = Variable {
     name: NAME,
     default: None,
+    fallbacks: &[],
+    required: false,
     secret: false,
     doc: "the file that the journal is appended to; made where there is none, in a directory \
           that exists",
