@@ -33,8 +33,9 @@ use crate::shared::Shared;
 /// An occurrence noticed later than this is a misfire.
 pub(crate) const MISFIRE_AFTER: Duration = Duration::from_secs(60);
 
-/// How often to look where the news of a change may be lost.
-const POLL: Duration = Duration::from_secs(5);
+/// How often to look where the news of a change may be lost: seldom, since it is rare that one is,
+/// and nothing but a schedule that somebody has just changed fires later for it.
+const POLL: Duration = Duration::from_secs(30);
 
 /// How many occurrences are fired in one call.
 const BATCH: usize = 100;

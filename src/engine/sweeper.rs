@@ -4,7 +4,14 @@
 //! The store says when the next sweep is needed, and wakes the sweeper where that turns out to be
 //! earlier. Where wake-ups are best effort, the sweeper's slow poll stands behind all of them: it
 //! also tells the worker of jobs that nobody announced.
+//!
+//! The poll is a little longer than a lease, and 10 s at most: 10 s by default, so that an idle
+//! process on five queues asks its store for something every two seconds. It need not be shorter,
+//! since a sweep answers when the leases that it saw will pass. So the jobs of a vanished worker
+//! come back, where every wake-up is lost, after the lease or the poll, whichever is longer, and the
+//! grace: max(8 s, 10 s) + 2 s = 12 s by default, inside of the 15 s that are promised.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +21,10 @@ use tokio::time::sleep;
 use super::ledger::Ledger;
 use super::pulse::Pulse;
 use super::{Engine, attempt, retry};
+use crate::random::Random;
 
-/// How often to look where a wake-up may be lost.
-const POLL: Duration = Duration::from_secs(5);
+/// The shortest poll, and the longest.
+const POLL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 
 /// Runs until the engine drains.
 pub(crate) async fn run(
@@ -40,7 +48,8 @@ pub(crate) async fn run(
                 // Timers do not notice that a machine slept or its clock was set.
                 let look_anew = engine.shared.clock.longest_sleep();
                 let next = answer.next.map(|next| next.min(look_anew.unwrap_or(next)));
-                let poll = (!certain).then_some(POLL);
+                let poll = || poll(engine.shared.settings.store.lease, &engine.shared.random);
+                let poll = (!certain).then(poll);
                 (answer.ticket, next.into_iter().chain(poll).min())
             }
             Err(error) if error.kind() == ErrorKind::Closed => return,
@@ -69,5 +78,32 @@ pub(crate) async fn run(
             }
         };
         pulse.answering(engine.unless_draining(woken_or_due)).await;
+    }
+}
+
+/// How long until the next look where a wake-up may be lost: up to a tenth less by chance, so that
+/// many processes do not go in step. A lease of 8 s: 9 s to 10 s.
+fn poll(lease: Duration, random: &Random) -> Duration {
+    let plain = (lease + lease / 4).min(*POLL.end());
+    plain.mul_f64(1.0 - random.fraction() / 10.0).max(*POLL.start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_is_a_little_longer_than_a_lease_within_bounds_and_not_in_step() {
+        let random = Random::seeded(1);
+        for (lease_ms, least, most) in
+            [(1, 1000, 1000), (1000, 1125, 1250), (4000, 4500, 5000), (8000, 9000, 10_000)]
+        {
+            let polls = (0..1000).map(|_| poll(Duration::from_millis(lease_ms), &random));
+            let polls: Vec<_> = polls.map(|poll| poll.as_millis()).collect();
+            assert!(polls.iter().all(|poll| (least..=most).contains(poll)), "{lease_ms} ms");
+            let spread = polls.iter().max().unwrap() - polls.iter().min().unwrap();
+            assert!(spread >= (most - least) * 9 / 10, "{spread} ms for a lease of {lease_ms} ms");
+        }
+        assert!(poll(Duration::from_secs(3600), &random) <= Duration::from_secs(10));
     }
 }

@@ -36,6 +36,7 @@ pub struct Faulty {
     beats: Arc<Mutex<Fault>>,
     others: Arc<Mutex<Fault>>,
     many_processes: AtomicBool,
+    best_effort: AtomicBool,
     listed_ahead: Mutex<Duration>,
     methods: Mutex<BTreeMap<&'static str, Fault>>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
@@ -49,6 +50,7 @@ impl Faulty {
             beats: Arc::default(),
             others: Arc::default(),
             many_processes: AtomicBool::new(false),
+            best_effort: AtomicBool::new(false),
             listed_ahead: Mutex::default(),
             methods: Mutex::default(),
             calls: Arc::default(),
@@ -85,6 +87,12 @@ impl Faulty {
     /// Says that other processes share the store, as in a test they do.
     pub fn shared_by_processes(&self) {
         self.many_processes.store(true, Ordering::SeqCst);
+    }
+
+    /// No wake-up is ever heard, and says that this can happen.
+    pub fn loses_wakeups(&self) {
+        self.best_effort.store(true, Ordering::SeqCst);
+        self.method("wait", Fault::Hang);
     }
 
     /// Lists the schedules as if it were later: the clock goes backward before the next call.
@@ -161,8 +169,12 @@ impl JobAdapter for Faulty {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let many_processes = self.many_processes.load(Ordering::SeqCst);
-        Capabilities { many_processes, ..self.inner.capabilities() }
+        let mut capabilities = self.inner.capabilities();
+        capabilities.many_processes = self.many_processes.load(Ordering::SeqCst);
+        if self.best_effort.load(Ordering::SeqCst) {
+            capabilities.wakeups = Wakeups::BestEffort;
+        }
+        capabilities
     }
 
     async fn ping(&self) -> Result<Pong> {

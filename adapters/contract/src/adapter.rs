@@ -147,7 +147,8 @@ pub trait JobAdapter: Send + Sync + 'static {
 
     /// Returns when there may be something to do that the [ticket](crate::Ticket) has not seen.
     /// May return too early; may return too late only where the adapter's
-    /// [wake-ups](crate::Wakeups) are best effort.
+    /// [wake-ups](crate::Wakeups) are best effort. The engine begins it anew every few seconds: it
+    /// should cost the store nothing to do so.
     ///
     /// For [`Watch::Work`] that is a job to claim; it need not wake more than one of many waiters
     /// per job. For [`Watch::Sweep`] that is a sweep needed earlier than the answer with that
