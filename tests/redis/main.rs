@@ -1,0 +1,8 @@
+//! The program on Redis: what only shows with the real server and several processes.
+
+#![allow(clippy::unwrap_used)] // In tests, also in what they share.
+
+mod processes;
+mod roles;
+mod web_worker;
+mod wire_format;
