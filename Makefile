@@ -46,6 +46,8 @@ deny: $(DENY) ## Licences, sources and duplicates of dependencies
 $(DENY):
 	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
 
-bench: ## Measure the in-process path: jobs per second, bytes per waiting job
+bench: ## Measure: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench --bench in_process
+	$(CARGO) bench -p shiftwork-redis --bench cost
+	$(CARGO) bench -p shiftwork-redis --bench scale
 
