@@ -1,0 +1,14 @@
+//! What is particular to the redis adapter: its keys and scripts, and what becomes of it when its
+//! server, its network or its permissions fail. What every adapter does, the conformance suite
+//! shows.
+//!
+//! Every test has a server of its own, so that it may stall, kill or refuse it.
+
+#![allow(clippy::unwrap_used, unreachable_pub, dead_code, unused_imports)]
+
+mod monitor;
+mod support;
+mod workload;
+
+mod keys;
+mod lua;
