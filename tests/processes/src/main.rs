@@ -1,0 +1,50 @@
+//! A process of the application: what it does, `WORKER_ROLE` says. It logs to its standard error,
+//! and ends as soon as its standard input does, so that none outlives its test.
+
+use std::error::Error;
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shiftwork::Timestamp;
+use shiftwork::adapter::{Clock, SystemClock};
+use shiftwork::prelude::*;
+// The jobs register themselves.
+use shiftwork_process_tests as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    end_with_standard_input();
+    let shown: Targets = std::env::var("PROGRAM_LOG")?.parse()?;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(shown).init();
+    let mut jobs = Jobs::from_env();
+    if let Ok(ahead) = std::env::var("PROGRAM_CLOCK_AHEAD_S") {
+        jobs = jobs.clock(Arc::new(Ahead(Duration::from_secs(ahead.parse()?))));
+    }
+    Ok(jobs.start().await?.run_until_shutdown().await?)
+}
+
+fn end_with_standard_input() {
+    std::thread::spawn(|| {
+        // It ends, or cannot be read: either way nobody is there any more.
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::abort();
+    });
+}
+
+/// A machine's clock that is ahead of all others.
+#[derive(Debug)]
+struct Ahead(Duration);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+
+    fn longest_sleep(&self) -> Option<Duration> {
+        SystemClock.longest_sleep()
+    }
+}

@@ -1,0 +1,117 @@
+//! The account of many jobs: what the journal says that ran, against what the store says of each.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::time::Duration;
+
+use shiftwork::{Counts, Find, JobId, JobRecord, JobState, Jobs};
+use shiftwork_process_tests::journal::{Entry, Event};
+
+use crate::world::{World, until};
+
+/// How the jobs of a test came to their end.
+#[derive(Debug, Default)]
+pub struct Account {
+    jobs: usize,
+    runs: usize,
+    /// How many jobs ran more than once, and how many times one did at most.
+    repeated: usize,
+    most: usize,
+    /// How many claims were lost with their workers.
+    crashes: usize,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { jobs, runs, repeated, most, crashes } = self;
+        write!(
+            f,
+            "{jobs} jobs in {runs} runs; {repeated} ran more than once, at most {most} times; \
+             {crashes} claims lost"
+        )
+    }
+}
+
+/// Counts of a queue in which nothing is left to do.
+pub fn is_settled(counts: &Counts) -> bool {
+    counts.waiting + counts.delayed + counts.active == 0
+}
+
+/// Waits until nothing of a queue is left to do.
+pub async fn settled(web: &Jobs, queue: &str, within: Duration) -> Counts {
+    until(&format!("all jobs of queue {queue} are settled"), within, async || {
+        match web.counts(queue).await {
+            Ok(counts) if is_settled(&counts) => Ok(counts),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+/// All jobs of a queue that the store knows.
+pub async fn records(web: &Jobs, queue: &str) -> HashMap<JobId, JobRecord> {
+    let mut find = Find::new().limit(1000);
+    let mut records = HashMap::new();
+    loop {
+        let page = web.find(queue, &find).await.unwrap();
+        records.extend(page.jobs.into_iter().map(|job| (job.spec.id, job)));
+        match page.next {
+            Some(next) => find = find.after(next),
+            None => return records,
+        }
+    }
+}
+
+/// Checks that these jobs, and no others, ran and completed: each of them was settled once, in its
+/// first attempt, and ran at most once for each crash and once more; and that each run that was
+/// not the settled one was of a process that `died`, or that lost its lease.
+pub async fn completed(
+    world: &World,
+    web: &Jobs,
+    queue: &str,
+    ids: &[JobId],
+    died: impl Fn(&str) -> bool,
+) -> Account {
+    let records = records(web, queue).await;
+    let mut runs: HashMap<JobId, Vec<Entry>> = HashMap::new();
+    for entry in world.journal().into_iter().filter(|entry| entry.event == Event::Start) {
+        runs.entry(entry.id).or_default().push(entry);
+    }
+    let mut account = Account { jobs: ids.len(), ..Account::default() };
+    let mut lost_lease = HashMap::new();
+    let mut faults = Vec::new();
+    for id in ids {
+        let Some(record) = records.get(id) else {
+            faults.push(format!("{id} is not known; it ran: {:?}", runs.get(id)));
+            continue;
+        };
+        let of_job = runs.remove(id).unwrap_or_default();
+        account.runs += of_job.len();
+        account.repeated += usize::from(of_job.len() > 1);
+        account.most = account.most.max(of_job.len());
+        account.crashes += record.crashes as usize;
+        let wrong = (record.state, record.attempts) != (JobState::Completed, 1)
+            || of_job.is_empty()
+            || of_job.len() > record.crashes as usize + 1;
+        if wrong {
+            faults.push(format!("{id} is {record:?}; it ran: {of_job:?}"));
+        }
+        // Of the runs of a job, the last is the one that was settled.
+        for run in of_job.iter().rev().skip(1) {
+            let process = run.process.as_str();
+            let lost = lost_lease
+                .entry(process.to_owned())
+                .or_insert_with(|| world.log(process).contains("lost the lease"));
+            if !died(process) && !*lost {
+                faults.push(format!("{id} ran again, and {process} was well: {of_job:?}"));
+            }
+        }
+    }
+    let known: HashSet<_> = ids.iter().collect();
+    let strangers = records.keys().filter(|id| !known.contains(id));
+    faults.extend(strangers.map(|id| format!("{id} was not enqueued, and is known")));
+    faults.extend(runs.keys().map(|id| format!("{id} was not enqueued, and ran")));
+    let shown: Vec<_> = faults.iter().take(10).map(String::as_str).collect();
+    assert!(faults.is_empty(), "{} faults; {account}\n{}", faults.len(), shown.join("\n"));
+    account
+}

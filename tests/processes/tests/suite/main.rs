@@ -1,0 +1,19 @@
+//! Processes of an application that are killed, stopped, cut off and outlived by their server:
+//! what is promised of jobs holds all the same.
+//!
+//! Every test has a server of its own and starts real processes, of the program of this package.
+//! What its jobs did stands in their journal, and what became of them the store says; the two must
+//! agree. A test that fails tells what the processes logged last, and where the rest is.
+//!
+//! What is random comes from a seed, which a failing test prints; `SHIFTWORK_SEED` repeats it, as
+//! far as processes do.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod account;
+mod process;
+mod world;
+
+mod defaults;
+mod killed;
+mod roles;

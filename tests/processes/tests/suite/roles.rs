@@ -1,0 +1,39 @@
+//! What a role does, and what it leaves to others.
+
+use shiftwork::prelude::*;
+use shiftwork::{JobState, RunStatus};
+use shiftwork_process_tests::jobs::{Slow, Told, Whereabouts};
+use shiftwork_process_tests::journal::Event;
+
+use crate::world::{LONG, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_process_awaits_the_result_of_a_job_that_ran_in_another() {
+    let world = World::new([]);
+    let web = world.web([]).await;
+    let run = web.trigger(Whereabouts.job()).await.unwrap();
+    let worker = world.started("async", []).await;
+    let RunStatus::Finished(result) = run.result(LONG).await.unwrap() else {
+        panic!("the job did not end within {LONG:?}");
+    };
+    assert!(result.success, "{result:?}");
+    let ran_in: u32 = result.data().unwrap().expect("it answers where it ran");
+    assert_eq!(ran_in, worker.id());
+    assert_ne!(ran_in, std::process::id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_asked_to_end_hands_back_what_it_cannot_finish() {
+    let world = World::new([("JOBS_SHUTDOWN_GRACE", "500ms")]);
+    let web = world.web([]).await;
+    let mut worker = world.started("async", []).await;
+    let slow = Slow { ms: 600_000, ms_after_crash: 0, told_to_stop: Told::Leaves };
+    let run = web.enqueue(slow).await.unwrap();
+    world.until_events(Event::Start, "slow", 1).await;
+    worker.terminate();
+    let status = worker.end(LONG).await;
+    assert!(status.success(), "{status}");
+    assert_eq!(world.events(Event::Stop, "slow").len(), 1, "it was told to stop");
+    let job = web.job(run.id()).await.unwrap().expect("it is known");
+    assert_eq!((job.state, job.attempts, job.crashes), (JobState::Waiting, 0, 0), "{job:?}");
+}
