@@ -4,6 +4,9 @@
 //! A script gets its keys under their names, as locals made of `KEYS` in the order of the table
 //! below; it has no other way to name one. Keys of incarnations that are not known before are passed
 //! behind them (see `lib/holders.lua`).
+//!
+//! A line `-- @include NAME` is replaced by `lib/NAME.lua`. Where it stands is where it costs: the
+//! functions of a library are made anew in every call that comes by.
 
 use std::sync::LazyLock;
 
@@ -22,12 +25,11 @@ pub(crate) struct Script {
 }
 
 macro_rules! scripts {
-    ($($ident:ident = $name:literal [$($library:literal)*] ($($key:ident)*) $($holders:ident)?;)+) => {
+    ($($ident:ident = $name:literal ($($key:ident)*) $($holders:ident)?;)+) => {
         $(pub(crate) static $ident: LazyLock<Script> = LazyLock::new(|| {
             Script::new(
                 $name,
-                &[$(include_str!(concat!("scripts/lib/", $library, ".lua")),)*
-                    include_str!(concat!("scripts/", $name, ".lua"))],
+                include_str!(concat!("scripts/", $name, ".lua")),
                 &[$(stringify!($key)),*],
                 &[$(stringify!($holders),)?],
             )
@@ -42,44 +44,53 @@ macro_rules! scripts {
 }
 
 scripts! {
-    EXCHANGE = "exchange" ["envelope" "turn" "wake" "places" "finish" "requeue"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle sweepers completed dead
-            results awaited held turn);
-    ENQUEUE = "enqueue" ["envelope" "wake" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle sweepers completed dead results
-            lane);
-    BEAT = "beat" ["envelope" "turn"] (workers turn);
-    HELD = "held" ["turn"] (held turn);
-    SWEEP = "sweep" ["envelope" "wake" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle sweepers
-            completed dead results);
-    RECOVER = "recover" ["envelope" "turn" "wake" "places" "finish" "requeue"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle completed dead
-            results awaited held turn);
-    LOOK = "look" ["envelope" "places" "finish" "holders"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta completed dead results)
-        holders;
-    AWAIT = "await" ["envelope" "finish"] (jobs completed dead results awaited);
-    CANCEL = "cancel" ["envelope" "turn" "wake" "places" "finish" "requeue" "holders"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed dead results
-            awaited) holders;
-    REPLAY = "replay" ["envelope" "wake" "places" "finish" "requeue"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results awaited);
-    DISCARD = "discard" ["envelope" "finish"] (jobs meta completed dead results);
-    PAUSE = "pause" ["wake" "places"] (wait0 wait1 wait2 wait3 wait4 solo delayed meta idle);
-    COUNT = "count" ["envelope" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
-    SCHEDULE = "schedule" ["envelope"] (schedules meta);
-    UNSCHEDULE = "unschedule" ["envelope"] (schedules meta);
-    UNINDEX = "unindex" [] (index);
-    FIRE = "fire" ["envelope" "wake" "places" "finish"]
-        (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results schedules);
+    EXCHANGE = "exchange" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle sweepers
+        completed dead results awaited held turn);
+    ENQUEUE = "enqueue" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle sweepers completed
+        dead results lane);
+    BEAT = "beat" (workers turn);
+    HELD = "held" (held turn);
+    SWEEP = "sweep" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
+        sweepers completed dead results);
+    RECOVER = "recover" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
+        completed dead results awaited held turn);
+    LOOK = "look" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta completed dead
+        results) holders;
+    AWAIT = "await" (jobs completed dead results awaited);
+    CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
+        dead results awaited) holders;
+    REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
+        results awaited);
+    DISCARD = "discard" (jobs meta completed dead results);
+    PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo delayed meta idle);
+    COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
+    SCHEDULE = "schedule" (schedules meta);
+    UNSCHEDULE = "unschedule" (schedules meta);
+    UNINDEX = "unindex" (index);
+    FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
+        schedules);
 }
+
+/// The libraries, by the names by which scripts include them.
+const LIBRARIES: [(&str, &str); 12] = [
+    ("announce", include_str!("scripts/lib/announce.lua")),
+    ("chunks", include_str!("scripts/lib/chunks.lua")),
+    ("clock", include_str!("scripts/lib/clock.lua")),
+    ("envelope", include_str!("scripts/lib/envelope.lua")),
+    ("finish", include_str!("scripts/lib/finish.lua")),
+    ("holders", include_str!("scripts/lib/holders.lua")),
+    ("places", include_str!("scripts/lib/places.lua")),
+    ("requeue", include_str!("scripts/lib/requeue.lua")),
+    ("sweeper", include_str!("scripts/lib/sweeper.lua")),
+    ("trim", include_str!("scripts/lib/trim.lua")),
+    ("turn", include_str!("scripts/lib/turn.lua")),
+    ("wake", include_str!("scripts/lib/wake.lua")),
+];
 
 impl Script {
     fn new(
         name: &'static str,
-        parts: &[&str],
+        text: &str,
         keys: &[&'static str],
         holders: &[&'static str],
     ) -> Self {
@@ -87,10 +98,13 @@ impl Script {
         assert_eq!(named.len(), keys.len(), "the script {name} names a key that there is not");
         let values: Vec<_> = (1..=keys.len()).map(|place| format!("KEYS[{place}]")).collect();
         let mut source = format!("local {} = {}\n", keys.join(", "), values.join(", "));
+        if let Some(place) = keys.iter().position(|key| *key == "wait0") {
+            source += &format!("local FIRST_LIST = {}\n", place + 1);
+        }
         if !holders.is_empty() {
             source += &format!("local HOLDERS = {}\n", keys.len() + 1);
         }
-        source += &parts.concat();
+        include(text, &mut source);
         let sha = redis::Script::new(&source).get_hash().to_owned();
         Self { name, source, sha, keys: named, holders: !holders.is_empty() }
     }
@@ -117,5 +131,21 @@ impl Script {
             cmd.arg(keys.held(incarnation)).arg(keys.turn(incarnation));
         }
         cmd
+    }
+}
+
+/// Adds a text to a script, with libraries where it includes them, and without its comments: the
+/// server need not read them.
+fn include(text: &str, source: &mut String) {
+    for line in text.lines() {
+        let code = line.trim_start();
+        if let Some(name) = code.strip_prefix("-- @include ") {
+            let library = LIBRARIES.iter().find(|(library, _)| *library == name.trim());
+            let (_, library) = library.unwrap_or_else(|| panic!("there is no library {name}"));
+            include(library, source);
+        } else if !code.is_empty() && !code.starts_with("--") {
+            source.push_str(code);
+            source.push('\n');
+        }
     }
 }

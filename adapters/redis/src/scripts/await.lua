@@ -8,8 +8,14 @@
 --
 -- Invariant: a process stands under an id at most once; the step that ends the job tells it and
 --      takes the id away. Time is the server's.
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include finish
+
 local env = redis.call('HGET', jobs, ARGV[1])
-if not env or is_expired(env, read_retention(4), now_ms()) then return 'gone' end
+if not env or is_expired(env, read_retention(4), now) then return 'gone' end
 if not is_pending(env) then return 'ended' end
 local who = redis.call('HGET', awaited, ARGV[1]) or ''
 local is_there = false

@@ -9,10 +9,20 @@
 --
 -- Invariant: a job that waits in a list leaves its entry there as a tombstone, and is counted in
 --      `tombs`. Resent, the answer is that of a job that has ended. Time is the server's.
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include turn
+-- @include places
+-- @include finish
+-- @include announce
+-- @include requeue
+-- @include holders
+
 local names = others_than(8)
 if names then return { 'others', names } end
 
-local now = now_ms()
 local id = ARGV[1]
 local keep = read_retention(3)
 local env = redis.call('HGET', jobs, id)

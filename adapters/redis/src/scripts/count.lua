@@ -6,7 +6,15 @@
 --
 -- Invariant: every job of `jobs` is in one place, so that the active ones are those in no other.
 -- Time is the server's.
-trim(read_retention(1), now_ms())
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include places
+-- @include finish
+-- @include trim
+
+trim(read_retention(1), now)
 local counted = redis.call('HMGET', meta, 'tombs', 'completed', 'dead', 'cancelled', 'paused')
 local tombs, ended, buried, cancelled =
   tonumber(counted[1] or 0), tonumber(counted[2] or 0), tonumber(counted[3] or 0),

@@ -14,97 +14,118 @@
 --
 -- Time is the server's.
 
-local now = now_ms()
+-- @include clock
+
+local call, sub = redis.call, string.sub
 local number = tonumber(ARGV[1])
 local known = {}
-local before = redis.call('GET', lane)
+local before = call('GET', lane)
 if before then
   local last, positions = string.match(before, '^(%d+) ?(.*)$')
   last = tonumber(last)
-  if number < last then return { 'late', whole(now) } end
+  if number < last then return { 'late', string.format('%.0f', now) } end
   if number == last then
     for position in string.gmatch(positions, '%d+') do known[#known + 1] = tonumber(position) end
-    return { 'ok', whole(now), known }
+    return { 'ok', string.format('%.0f', now), known }
   end
 end
-
-local max_crashes = tonumber(ARGV[3])
-local keep = read_retention(4)
-local paused = redis.call('HGET', meta, 'paused')
 
 -- What became due goes ahead of what comes now.
-local arrived = promote(now)
-
-local alone = must_run_alone(0, max_crashes)
-local position, soonest = 0, nil
-
--- Adds a piece of a run: jobs whose ids begin at `ids` and whose bodies at `bodies`.
-local function add(ids, bodies, count, header, stamp, priority, due_at)
-  local found = redis.call('HMGET', jobs, unpack(ARGV, ids, ids + count - 1))
-  local values, entries = {}, {}
-  local new = 0
-  for i = 1, count do
-    local id, env = ARGV[ids + i - 1], found[i]
-    if env and is_expired(env, keep, now) then
-      forget(id, env, keep)
-      env = false
-    end
-    if env then
-      known[#known + 1] = position + i
-    else
-      new = new + 1
-      values[2 * new - 1] = id
-      values[2 * new] = header .. ARGV[bodies + i - 1]
-      entries[new] = id .. stamp
-    end
-  end
-  position = position + count
-  if new == 0 then return end
-  call_in_chunks('HSET', jobs, values)
-  if due_at > now then
-    local members = {}
-    local place = alone and priority + 5 or priority
-    for i, entry in ipairs(entries) do
-      members[2 * i - 1] = whole(due_at)
-      members[2 * i] = place .. entry
-    end
-    call_in_chunks('ZADD', delayed, members)
-    soonest = math.min(soonest or due_at, due_at)
-  else
-    arrived = arrived + new
-    if alone then
-      for _, entry in ipairs(entries) do add_solo(entry, priority, false) end
-    else
-      call_in_chunks('RPUSH', waiting[priority + 1], entries)
-    end
-  end
+local to_wake = 0
+local first = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+if first[2] and tonumber(first[2]) <= now then
+  -- @include chunks
+  -- @include places
+  to_wake = promote(now)
 end
 
+local PIECE = 1000
+local position, soonest = 0, nil
 local at = 8
 while at < #ARGV do
-  local priority, kept, due, ms = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 4])
-  local count = tonumber(ARGV[at + 5])
+  local kept, due, count = ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 5])
   local due_at = now
   if due == 'A' then
-    due_at = math.min(now + ms, 9007199254740991)
+    due_at = math.min(now + ARGV[at + 4], 9007199254740991)
   elseif due == 'T' then
-    due_at = ms
+    due_at = tonumber(ARGV[at + 4])
   end
-  local stamp = tonumber(kept)
-  local header = write_header({
-    state = 'P', priority = ARGV[at], cancel = '-', solo = '-', stamp = stamp, attempts = 0,
-    crashes = 0, enqueued_at = now, due_at = math.max(due_at, 0), finished_at = 0,
-    keep = tonumber(ARGV[at + 2]),
-  })
-  stamp = string.sub(header, 6, 9)
-  at = at + 6
-  for from = 0, count - 1, CHUNK do
-    add(at + from, at + count + from, math.min(CHUNK, count - from), header, stamp, priority, due_at)
+  -- As lib/envelope.lua draws it.
+  local header = struct.pack('>c1c1c1c1c1I4I4I4I8I8I8I8', '\1', 'P', ARGV[at], '-', '-', kept, 0, 0,
+    now, due_at, 0, ARGV[at + 2])
+  local stamp = sub(header, 6, 9)
+  for from = 0, count - 1, PIECE do
+    local size = math.min(PIECE, count - from)
+    local ids = at + 6 + from
+    local bodies = ids + count
+    local found = call('HMGET', jobs, unpack(ARGV, ids, ids + size - 1))
+
+    -- A job past its age is no longer known.
+    local is_any = false
+    for i = 1, size do
+      if found[i] then
+        is_any = true
+        break
+      end
+    end
+    if is_any then
+      -- @include chunks
+      -- @include envelope
+      -- @include finish
+      local keep = read_retention(4)
+      for i = 1, size do
+        if found[i] and is_expired(found[i], keep, now) then
+          forget(ARGV[ids + i - 1], found[i], keep)
+          found[i] = false
+        end
+      end
+    end
+
+    local values, entries, new = {}, {}, 0
+    for i = 1, size do
+      if found[i] then
+        known[#known + 1] = position + i
+      else
+        local id = ARGV[ids + i - 1]
+        new = new + 1
+        values[2 * new - 1] = id
+        values[2 * new] = header .. ARGV[bodies + i - 1]
+        entries[new] = id .. stamp
+      end
+    end
+    position = position + size
+
+    if new > 0 then
+      local alone = tonumber(ARGV[3]) <= 1
+      call('HSET', jobs, unpack(values))
+      if due_at > now then
+        local score, place = string.format('%.0f', due_at), alone and ARGV[at] + 5 or ARGV[at]
+        local members = {}
+        for i = 1, new do
+          members[2 * i - 1] = score
+          members[2 * i] = place .. entries[i]
+        end
+        call('ZADD', delayed, unpack(members))
+        soonest = math.min(soonest or due_at, due_at)
+      else
+        to_wake = to_wake + new
+        if alone then
+          -- @include chunks
+          -- @include places
+          for i = 1, new do add_solo(entries[i], tonumber(ARGV[at]), false) end
+        else
+          call('RPUSH', KEYS[FIRST_LIST + ARGV[at]], unpack(entries))
+        end
+      end
+    end
   end
-  at = at + 2 * count
+  at = at + 6 + 2 * count
 end
 
-redis.call('SET', lane, number .. ' ' .. table.concat(known, ' '), 'PX', ARGV[2])
-if soonest then tell_sweeper(soonest, now) end
-if not paused then wake(arrived) end
-return { 'ok', whole(now), known }
+call('SET', lane, number .. ' ' .. table.concat(known, ' '), 'PX', ARGV[2])
+if soonest then
+  -- @include sweeper
+end
+if call('HGET', meta, 'paused') then to_wake = 0 end
+-- @include wake
+return { 'ok', string.format('%.0f', now), known }

@@ -18,130 +18,159 @@
 --      stamp of its envelope; only who has it in `held` under that stamp settles it. Resent with
 --      the number it had, nothing changes and the claims are answered again.
 --
--- Time is the server's.
+-- Time is the server's. What is rare is included where it is needed: a function costs an exchange
+-- that does not call it as much as a command.
+
+-- @include clock
 
 local MAX_CLAIM = 1000
 local MAX_BYTES = 1048576
 local MAX_TOMBS = 5000
 local FIRST_STEP = 16
+local PIECE = 2000
 
-local now = now_ms()
+local call, sub = redis.call, string.sub
 local number = tonumber(ARGV[3])
 local limit = math.min(tonumber(ARGV[5]), MAX_CLAIM)
-local max_crashes = tonumber(ARGV[8])
-local keep = read_retention(9)
+local lease_end = string.format('%.0f', now + ARGV[7])
 
-local function renew()
-  redis.call('ZADD', workers, whole(now + tonumber(ARGV[7])), ARGV[2])
-end
-
-local function ids_of(entries)
-  local ids = {}
-  for i = 1, #entries do ids[i] = string.sub(entries[i], 1, 16) end
-  return ids
-end
-
--- Answers the last exchange again. What it claimed is still held: nothing but a later exchange
--- settles it.
-local function repeat_answer(record, life)
-  local entries = {}
-  for at = life.claimed_at, #record, 20 do
-    entries[#entries + 1] = string.sub(record, at, at + 19)
-  end
-  local envelopes = {}
-  if #entries > 0 then envelopes = redis.call('HMGET', jobs, unpack(ids_of(entries))) end
-  if redis.call('SCARD', held) > 0 then renew() end
-  redis.call('PEXPIRE', turn, TURN_TTL_MS)
-  local refused = ids_between(record, TURN_LEN + 1, life.cancelled_at)
-  local cancelled = ids_between(record, life.cancelled_at, life.claimed_at)
-  return { 'ok', whole(now), 2, refused, cancelled, entries, envelopes }
-end
-
--- Splits settlements into those whose job is held under its stamp, and the ids of the others.
-local function sort_out(entries, refused)
-  local is_held = redis.call('SMISMEMBER', held, unpack(entries))
-  local ours = {}
-  for i = 1, #entries do
-    if is_held[i] == 1 then
-      ours[#ours + 1] = i
-    else
-      refused[#refused + 1] = string.sub(entries[i], 1, 16)
+-- Whose turn it is.
+local record = call('GET', turn)
+local lost_writes, to_cancel = false, ''
+if record then
+  -- As lib/turn.lua draws it.
+  local state, last, refused_count, cancel_count = struct.unpack('>c1I8I4I4', record)
+  if state == 'L' then return { 'expired' } end
+  if number < last then return { 'refused' } end
+  if number == last then
+    -- What was claimed is still held: nothing but a later exchange settles it.
+    -- @include turn
+    local life = read_turn(record)
+    local entries, ids, envelopes = {}, {}, {}
+    for at = life.claimed_at, #record, 20 do
+      entries[#entries + 1] = sub(record, at, at + 19)
+      ids[#ids + 1] = sub(record, at, at + 15)
     end
+    if #ids > 0 then envelopes = call('HMGET', jobs, unpack(ids)) end
+    if call('SCARD', held) > 0 then call('ZADD', workers, lease_end, ARGV[2]) end
+    call('PEXPIRE', turn, TURN_TTL_MS)
+    local refused = ids_between(record, TURN_LEN + 1, life.cancelled_at)
+    local cancelled = ids_between(record, life.cancelled_at, life.claimed_at)
+    return { 'ok', string.format('%.0f', now), 2, refused, cancelled, entries, envelopes }
   end
-  return ours
+  lost_writes = number > last + 1
+  if cancel_count > 0 then
+    local first = 18 + 16 * refused_count
+    to_cancel = sub(record, first, first + 16 * cancel_count - 1)
+  end
+elseif number ~= 1 then
+  return { 'expired' }
+end
+
+local state_of_queue = call('HMGET', meta, 'paused', 'tombs')
+local paused, tombs = state_of_queue[1], tonumber(state_of_queue[2] or 0)
+
+-- What became due goes ahead of what this turn may let wait.
+local first = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+local due = first[2] and tonumber(first[2])
+local to_wake = 0
+if due and due <= now then
+  -- @include chunks
+  -- @include places
+  to_wake, due = promote(now)
 end
 
 -- Jobs that completed and are not kept: nothing of them need be read.
-local function settle_plain(first, count, refused)
-  for from = 0, count - 1, CHUNK do
-    local upto = math.min(from + CHUNK, count) - 1
-    local is_held = redis.call('SMISMEMBER', held, unpack(ARGV, first + from, first + upto))
-    local all = true
+local refused = {}
+local plain = tonumber(ARGV[13])
+for from = 14, 13 + plain, PIECE do
+  local upto = math.min(from + PIECE - 1, 13 + plain)
+  local is_held = call('SMISMEMBER', held, unpack(ARGV, from, upto))
+  local all = true
+  for i = 1, #is_held do
+    if is_held[i] == 0 then
+      all = false
+      break
+    end
+  end
+  local entries, ids
+  if all then
+    call('SREM', held, unpack(ARGV, from, upto))
+    call('HDEL', jobs, unpack(ARGV, from + plain, upto + plain))
+  else
+    entries, ids = {}, {}
     for i = 1, #is_held do
-      if is_held[i] == 0 then
-        all = false
-        break
+      local id = ARGV[from + plain + i - 1]
+      if is_held[i] == 1 then
+        entries[#entries + 1] = ARGV[from + i - 1]
+        ids[#ids + 1] = id
+      else
+        refused[#refused + 1] = id
       end
     end
-    if all then
-      redis.call('SREM', held, unpack(ARGV, first + from, first + upto))
-      redis.call('HDEL', jobs, unpack(ARGV, first + count + from, first + count + upto))
-      if redis.call('EXISTS', awaited) == 1 then
-        local ids = {}
-        for i = from, upto do ids[#ids + 1] = ARGV[first + count + i] end
-        announce(ids)
-      end
-    else
-      local entries, ids = {}, {}
-      for i = 1, #is_held do
-        if is_held[i] == 1 then
-          entries[#entries + 1] = ARGV[first + from + i - 1]
-          ids[#ids + 1] = ARGV[first + count + from + i - 1]
-        else
-          refused[#refused + 1] = ARGV[first + count + from + i - 1]
-        end
-      end
-      call_in_chunks('SREM', held, entries)
-      call_in_chunks('HDEL', jobs, ids)
-      announce(ids)
+    if #ids > 0 then
+      call('SREM', held, unpack(entries))
+      call('HDEL', jobs, unpack(ids))
     end
+  end
+  if call('EXISTS', awaited) == 1 then
+    -- @include chunks
+    -- @include announce
+    announce(ids or { unpack(ARGV, from + plain, upto + plain) })
   end
 end
 
-local function settle_one(id, env, outcome, delay, report)
-  local job = read_header(env)
-  if report == '' then report = nil end
-  if outcome ~= 'L' then job.attempts = job.attempts + 1 end
-  local to = outcome
-  if outcome == 'R' or outcome == 'L' then
-    if job.cancel == 'c' then
-      to = 'K'
-    elseif delay > 0 then
-      to = 'L'
-      job.due_at = math.min(now + delay, 9007199254740991)
-    elseif outcome == 'R' then
-      to = 'B'
-      job.due_at = now
-    else
-      to = 'F'
-    end
-  end
-  move(id, env, job, to, report, max_crashes, keep, now)
-end
+-- All others.
+local soonest
+if #ARGV >= 14 + 2 * plain then
+  -- @include chunks
+  -- @include envelope
+  -- @include places
+  -- @include finish
+  -- @include announce
+  -- @include requeue
+  local max_crashes, keep = tonumber(ARGV[8]), read_retention(9)
 
-local function settle_others(first, refused)
-  for from = first, #ARGV, 4 * CHUNK do
+  local function settle_one(id, env, outcome, delay, report)
+    local job = read_header(env)
+    if report == '' then report = nil end
+    if outcome ~= 'L' then job.attempts = job.attempts + 1 end
+    local to = outcome
+    if outcome == 'R' or outcome == 'L' then
+      if job.cancel == 'c' then
+        to = 'K'
+      elseif delay > 0 then
+        to = 'L'
+        job.due_at = math.min(now + delay, 9007199254740991)
+      elseif outcome == 'R' then
+        to = 'B'
+        job.due_at = now
+      else
+        to = 'F'
+      end
+    end
+    move(id, env, job, to, report, max_crashes, keep, now)
+  end
+
+  for from = 14 + 2 * plain, #ARGV, 4 * PIECE do
     local entries = {}
-    for at = from, math.min(from + 4 * CHUNK, #ARGV) - 1, 4 do entries[#entries + 1] = ARGV[at] end
-    local ours = sort_out(entries, refused)
-    if #ours > 0 then
-      local mine = {}
-      for i, place in ipairs(ours) do mine[i] = entries[place] end
-      local ids = ids_of(mine)
-      redis.call('SREM', held, unpack(mine))
-      local envelopes = redis.call('HMGET', jobs, unpack(ids))
-      for i, place in ipairs(ours) do
-        local at = from + 4 * (place - 1)
+    for at = from, math.min(from + 4 * PIECE, #ARGV) - 1, 4 do entries[#entries + 1] = ARGV[at] end
+    local is_held = call('SMISMEMBER', held, unpack(entries))
+    local mine, ids, places = {}, {}, {}
+    for i = 1, #entries do
+      local id = sub(entries[i], 1, 16)
+      if is_held[i] == 1 then
+        mine[#mine + 1] = entries[i]
+        ids[#ids + 1] = id
+        places[#places + 1] = from + 4 * (i - 1)
+      else
+        refused[#refused + 1] = id
+      end
+    end
+    if #mine > 0 then
+      call('SREM', held, unpack(mine))
+      local envelopes = call('HMGET', jobs, unpack(ids))
+      for i, at in ipairs(places) do
         if envelopes[i] then
           settle_one(ids[i], envelopes[i], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3])
         end
@@ -149,135 +178,114 @@ local function settle_others(first, refused)
     end
   end
   flush_moves()
+  to_wake = to_wake + arrived
+  soonest = earliest
 end
 
-local function claim_solo()
-  local popped = redis.call('ZPOPMIN', solo)
-  if not popped[1] then return end
-  local entry = popped[1]
-  local id = string.sub(entry, 1, 16)
-  local env = redis.call('HGET', jobs, id)
-  if not env then return end
-  env = string.sub(env, 1, 4) .. 's' .. string.sub(env, 6)
-  redis.call('HSET', jobs, id, env)
-  return entry, env
-end
-
--- Takes entries off the lists, the first priority first, as many as the limit and MAX_BYTES of
--- envelopes allow. How many are read at once goes by how large those before were.
-local function claim_lists(entries, envelopes)
-  local bytes, tombs, step, full, newer = 0, 0, FIRST_STEP, false, false
-  local count, last = 0, 1
+-- Claims: one job that must run alone, where there is one and the worker is alone with it; else
+-- entries off the lists, the first priority first, as many as the limit and MAX_BYTES of envelopes
+-- allow. How many are read at once goes by how large those before were.
+local holds = call('SCARD', held)
+local reconcile = lost_writes or holds ~= tonumber(ARGV[4])
+local entries, envelopes, count = {}, {}, 0
+local full, newer, from = false, false, 1
+if limit > 0 and not paused then
+  if ARGV[6] == '1' and holds == 0 then
+    local entry = call('ZPOPMIN', solo)[1]
+    local env = entry and call('HGET', jobs, sub(entry, 1, 16))
+    if env then
+      env = sub(env, 1, 4) .. 's' .. sub(env, 6)
+      call('HSET', jobs, sub(entry, 1, 16), env)
+      entries[1], envelopes[1] = entry, env
+      count, full = 1, true
+    end
+  end
+  local bytes, met, step = 0, 0, FIRST_STEP
   for place = 1, 5 do
     if count == limit or full then break end
-    last = place
+    from = place
+    local list = KEYS[FIRST_LIST + place - 1]
     while count < limit and not full do
-      local popped = redis.call('LPOP', waiting[place], math.min(step, limit - count))
+      local popped = call('LPOP', list, math.min(step, limit - count))
       if not popped then break end
-      local ids = ids_of(popped)
-      local found = redis.call('HMGET', jobs, unpack(ids))
+      local ids = {}
+      for i = 1, #popped do ids[i] = sub(popped[i], 1, 16) end
+      local found = call('HMGET', jobs, unpack(ids))
       for i = 1, #popped do
         local entry, env = popped[i], found[i]
         if env and string.byte(env) ~= 1 then newer = true end
         if newer or bytes >= MAX_BYTES then
           local rest = {}
           for r = #popped, i, -1 do rest[#rest + 1] = popped[r] end
-          redis.call('LPUSH', waiting[place], unpack(rest))
+          call('LPUSH', list, unpack(rest))
           full = true
           break
         end
-        if env and string.sub(env, 6, 9) == string.sub(entry, 17) then
+        if env and sub(env, 6, 9) == sub(entry, 17) then
           count = count + 1
           entries[count] = entry
           envelopes[count] = env
           bytes = bytes + #env
         else
-          tombs = tombs + 1
+          met = met + 1
         end
       end
-      if tombs >= MAX_TOMBS or bytes >= MAX_BYTES then full = true end
+      if met >= MAX_TOMBS or bytes >= MAX_BYTES then full = true end
+      step = MAX_CLAIM
       if count > 0 then
         step = math.max(1, math.min(MAX_CLAIM, math.floor((MAX_BYTES - bytes) * count / bytes)))
-      else
-        step = MAX_CLAIM
       end
     end
   end
-  -- A list that is not reached is not known to be empty, and nor is the last that was.
-  return tombs, full, newer, last
-end
-
-local record = redis.call('GET', turn)
-local life, lost_writes = nil, false
-if record then
-  life = read_turn(record)
-  if life.state == 'L' then return { 'expired' } end
-  if number < life.number then return { 'refused' } end
-  if number == life.number then return repeat_answer(record, life) end
-  lost_writes = number > life.number + 1
-elseif number ~= 1 then
-  return { 'expired' }
-end
-
-local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))
-tombs = tonumber(tombs or 0)
-
--- What became due goes ahead of what this turn may let wait.
-local promoted, due = promote(now)
-
-local refused = {}
-local plain = tonumber(ARGV[13])
-if plain > 0 then settle_plain(14, plain, refused) end
-if #ARGV >= 14 + 2 * plain then settle_others(14 + 2 * plain, refused) end
-
-local holds = redis.call('SCARD', held)
-local reconcile = lost_writes or holds ~= tonumber(ARGV[4])
-local entries, envelopes = {}, {}
-local full, newer, from = false, false, 1
-if limit > 0 and not paused then
-  local entry, env
-  if ARGV[6] == '1' and holds == 0 then entry, env = claim_solo() end
-  if entry then
-    entries[1], envelopes[1] = entry, env
-    full = true
-  else
-    local met
-    met, full, newer, from = claim_lists(entries, envelopes)
-    if met > 0 then
-      redis.call('HINCRBY', meta, 'tombs', -met)
-      tombs = tombs - met
-    end
+  if met > 0 then
+    call('HINCRBY', meta, 'tombs', -met)
+    tombs = tombs - met
   end
-  call_in_chunks('SADD', held, entries)
+  if count > 0 then call('SADD', held, unpack(entries)) end
 end
 
 -- Jobs to cancel are named until they are settled.
 local cancelled = {}
-if life and life.claimed_at > life.cancelled_at then
+if to_cancel ~= '' then
   local settled = {}
   for i = 14 + plain, 13 + 2 * plain do settled[ARGV[i]] = true end
-  for i = 14 + 2 * plain, #ARGV, 4 do settled[string.sub(ARGV[i], 1, 16)] = true end
-  for _, id in ipairs(ids_between(record, life.cancelled_at, life.claimed_at)) do
+  for i = 14 + 2 * plain, #ARGV, 4 do settled[sub(ARGV[i], 1, 16)] = true end
+  for at = 1, #to_cancel, 16 do
+    local id = sub(to_cancel, at, at + 15)
     if not settled[id] then cancelled[#cancelled + 1] = id end
   end
 end
-save_turn(write_turn('A', number, refused, cancelled, entries))
+call('SET', turn, struct.pack('>c1I8I4I4', 'A', number, #refused, #cancelled)
+  .. table.concat(refused) .. table.concat(cancelled) .. table.concat(entries), 'PX', 3600000)
 
-if holds + #entries > 0 then
-  renew()
+if holds + count > 0 then
+  call('ZADD', workers, lease_end, ARGV[2])
 else
-  redis.call('ZREM', workers, ARGV[2])
+  call('ZREM', workers, ARGV[2])
 end
 
 local flags = reconcile and 1 or 0
 if not paused then
-  local more = (due and due <= now) or ((#entries == limit or full) and any_waiting(tombs, from))
+  local more = due and due <= now
+  if not more and (count == limit or full) then
+    -- The lists ahead of `from` are empty.
+    local waits = -tombs
+    for place = from, 5 do
+      waits = waits + call('LLEN', KEYS[FIRST_LIST + place - 1])
+      if waits > 0 then break end
+    end
+    more = waits > 0
+  end
   if more then flags = flags + 2 end
-  if redis.call('ZCARD', solo) > 0 then flags = flags + 4 end
+  if call('ZCARD', solo) > 0 then flags = flags + 4 end
+  to_wake = to_wake - count
+else
+  to_wake = 0
 end
-if limit > 0 and #entries < limit and not full then redis.call('SADD', idle, ARGV[1]) end
-if soonest then tell_sweeper(soonest, now) end
 if newer then flags = flags + 8 end
-if not paused then wake(promoted + arrived - #entries) end
-
-return { 'ok', whole(now), flags, refused, cancelled, entries, envelopes }
+if limit > 0 and count < limit and not full then call('SADD', idle, ARGV[1]) end
+if soonest then
+  -- @include sweeper
+end
+-- @include wake
+return { 'ok', string.format('%.0f', now), flags, refused, cancelled, entries, envelopes }

@@ -12,7 +12,13 @@
 --
 -- Invariant: an occurrence is moved past in the step that makes its job. Resent, the schedule has
 --      moved on, and is known by the firing that made its last job. Time is the server's.
-local now = now_ms()
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include places
+-- @include finish
+
 local stored = redis.call('HGET', schedules, ARGV[1])
 if not stored then return 'stale' end
 local revision, next, last, job, fired, overlapped, missed, made_by, definition =
@@ -62,7 +68,8 @@ if answer == 'job' then
   job = #id == 16 and job or '-'
   fired = tonumber(fired) + 1
   made_by = firing
-  if not redis.call('HGET', meta, 'paused') then wake(arrived) end
+  local to_wake = redis.call('HGET', meta, 'paused') and 0 or arrived
+  -- @include wake
 elseif answer == 'overlapped' then
   overlapped = tonumber(overlapped) + 1
 end

@@ -6,6 +6,9 @@
 --      An entry may come twice while the set changes.
 --
 -- Changes nothing.
+
+-- @include turn
+
 local record = redis.call('GET', turn)
 if not record or read_turn(record).state == 'L' then return { 'expired' } end
 local page = redis.call('SSCAN', held, ARGV[1], 'COUNT', 1000)

@@ -7,7 +7,14 @@
 --      A active, C, X, K as in its envelope, or '' where it is not known; and its envelope or ''}.
 --
 -- Changes nothing. Time is the server's.
-local now = now_ms()
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include places
+-- @include finish
+-- @include holders
+
 local keep = read_retention(2)
 local count = tonumber(ARGV[6])
 local names = others_than(7 + count)

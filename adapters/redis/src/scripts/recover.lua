@@ -12,9 +12,18 @@
 --      its priority; or is cancelled, if that was requested; or is dead, where it was claimed alone
 --      and the crash is the last allowed. Resent, it takes back what is left.
 -- Time is the server's.
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include turn
+-- @include places
+-- @include finish
+-- @include announce
+-- @include requeue
+
 local MOST = 500
 
-local now = now_ms()
 local who, lease_end = ARGV[1], tonumber(ARGV[2])
 local score = tonumber(redis.call('ZSCORE', workers, who) or -1)
 local record = redis.call('GET', turn)
@@ -73,5 +82,6 @@ if redis.call('SCARD', held) == 0 then
 else
   answer[2] = 1
 end
-if not redis.call('HGET', meta, 'paused') then wake(arrived) end
+local to_wake = redis.call('HGET', meta, 'paused') and 0 or arrived
+-- @include wake
 return answer

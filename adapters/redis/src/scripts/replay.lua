@@ -5,7 +5,15 @@
 -- Returns 'done', 'unknown', 'P' where the job has not ended, or its state where it is another.
 --
 -- Invariant: as in exchange.lua. Resent, the job has not ended. Time is the server's.
-local now = now_ms()
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include places
+-- @include finish
+-- @include announce
+-- @include requeue
+
 local id = ARGV[1]
 local keep = read_retention(3)
 local env = redis.call('HGET', jobs, id)
@@ -20,5 +28,6 @@ job.state = 'P'
 job.attempts, job.crashes, job.finished_at, job.due_at = 0, 0, 0, now
 move(id, env, job, 'B', nil, tonumber(ARGV[2]), keep, now)
 flush_moves()
-if not redis.call('HGET', meta, 'paused') then wake(promoted + arrived) end
+local to_wake = redis.call('HGET', meta, 'paused') and 0 or promoted + arrived
+-- @include wake
 return 'done'

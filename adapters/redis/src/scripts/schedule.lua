@@ -9,6 +9,9 @@
 --      the job it made, fired, overlapped, missed, the firing that made it; then a line feed and
 --      the definition.
 -- Invariant: a schedule's revision never falls, also over its removal. Resent, it is unchanged.
+
+-- @include chunks
+
 local stored = redis.call('HGET', schedules, ARGV[1])
 local revision = tonumber(ARGV[4])
 local answer, kept = 'created', '- - 0 0 0 -'

@@ -11,9 +11,16 @@
 -- Invariant: who gives a sign of life changes the end of its lease, and is no longer suspected of
 --      having let the old one pass. Time is the server's; a lease that a clock set back would
 --      lengthen by more than three of its lengths is cut.
+
+-- @include chunks
+-- @include clock
+-- @include envelope
+-- @include places
+-- @include finish
+-- @include trim
+
 local MOST_WORKERS = 100
 
-local now = now_ms()
 local grace, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
 local keep = read_retention(4)
 local soonest
@@ -76,6 +83,7 @@ if not paused then
   if (due and due <= now) or any_waiting(tonumber(tombs or 0), 1) or redis.call('ZCARD', solo) > 0 then
     claimable = 1
   end
-  wake(promoted)
+  local to_wake = promoted
+  -- @include wake
 end
 return { whole(now), promoted, trimmed, whole(next), claimable, unpack(lapsed) }

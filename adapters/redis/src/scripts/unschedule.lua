@@ -5,6 +5,9 @@
 -- Returns the revision it had; 0: there was none.
 --
 -- Invariant: as in schedule.lua. Resent, there is none.
+
+-- @include chunks
+
 local stored = redis.call('HGET', schedules, ARGV[1])
 if not stored then return 0 end
 local revision = tonumber(string.match(stored, '^(%d+)'))

@@ -1,8 +1,9 @@
 -- What becomes of a job that its holder had to let go: its new header, and where it goes.
 --
--- Moves are gathered, and written by flush_moves: first the envelopes, then the places.
+-- Moves are gathered, and written by flush_moves: first the envelopes, then the places. Then
+-- `arrived` is how many jobs came to wait, and `earliest` when the first of the delayed is due.
 local stored, front, back, later, gone, gone_ids = {}, {}, {}, {}, {}, {}
-local arrived, soonest = 0, nil
+local arrived, earliest = 0, nil
 
 local function push(lists, priority, entry)
   local list = lists[priority]
@@ -30,7 +31,7 @@ local function move(id, env, job, to, report, max_crashes, keep, now)
     if to == 'L' then
       later[#later + 1] = whole(job.due_at)
       later[#later + 1] = delayed_member(entry, priority, alone)
-      soonest = math.min(soonest or job.due_at, job.due_at)
+      earliest = math.min(earliest or job.due_at, job.due_at)
     else
       arrived = arrived + 1
       if alone then

@@ -1,31 +1,10 @@
--- Wake-ups. A worker that found nothing more to claim stands in the set `idle` under its process's
--- name; whoever lets jobs wait takes as many names out as there are jobs and tells each on its own
--- channel. A name whose process is gone has no receiver, and the next is taken.
---
--- The horizon, a field of `meta`, is when the next sweep is sure to come. Who brings a delayed job
--- that is due before tells one of `sweepers`, which then knows.
-local MOST_WOKEN = 100
-
-local function wake(count)
-  for _ = 1, MOST_WOKEN do
-    if count <= 0 then return end
-    local who = redis.call('SPOP', idle)
-    if not who then return end
-    if redis.call('PUBLISH', idle .. ':' .. who, 'w') > 0 then count = count - 1 end
-  end
-end
-
--- Tells somebody of a delayed job, if nobody would come in time for it.
-local function tell_sweeper(due, now)
-  local horizon = tonumber(redis.call('HGET', meta, 'horizon') or 0)
-  if horizon > now and due >= horizon then return end
-  for _ = 1, MOST_WOKEN do
-    local who = redis.call('SRANDMEMBER', sweepers)
-    if not who then return end
-    if redis.call('PUBLISH', idle .. ':' .. who, 's') > 0 then
-      redis.call('HSET', meta, 'horizon', whole(due))
-      return
-    end
-    redis.call('SREM', sweepers, who)
-  end
+-- Wakes workers for `to_wake` jobs that came to wait. A worker that found nothing more to claim
+-- stands in the set `idle` under its process's name; as many names are taken out as there are
+-- jobs, and each is told on its own channel. A name whose process is gone has no receiver, and the
+-- next is taken.
+for _ = 1, 100 do
+  if to_wake <= 0 then break end
+  local who = redis.call('SPOP', idle)
+  if not who then break end
+  if redis.call('PUBLISH', idle .. ':' .. who, 'w') > 0 then to_wake = to_wake - 1 end
 end
