@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
 
+mod batches;
 mod processes;
 mod roles;
 mod web_worker;
