@@ -48,6 +48,7 @@ $(DENY):
 
 bench: ## Measure: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench --bench in_process
+	$(CARGO) bench --features redis --bench on_redis
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
 
