@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
 
 mod batches;
+mod permissions;
 mod processes;
 mod roles;
 mod web_worker;

@@ -151,25 +151,32 @@ impl Server {
 
     /// Tries every command that the scripts use, where permissions are restricted.
     async fn check_permissions(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
-        let tried: redis::RedisResult<Vec<String>> = redis::cmd("EVAL")
+        let channel = format!("{}:check", self.names.schedules);
+        let mut refused: Vec<String> = redis::cmd("EVAL")
             .arg(include_str!("scripts/check.lua"))
             .arg(1)
             .arg(&self.names.check)
-            .arg(format!("{}:check", self.names.schedules))
+            .arg(&channel)
             .query_async(connection)
-            .await;
-        match tried {
-            Ok(refused) if refused.is_empty() => Ok(()),
-            Ok(refused) => Err(Fault::new(
-                What::Denied,
-                format!(
-                    "the user may not use {}; its rules need them, on the keys and channels that \
-                     docs/production.md names",
-                    refused.join(", ")
-                ),
-            )),
-            Err(error) => Err(error.into()),
+            .await?;
+        // No script may subscribe. Nothing is ever said on that channel but by such tries.
+        if let Err(error) = connection.subscribe(&channel).await {
+            match Fault::from(error) {
+                fault if fault.what == What::Denied => refused.push("SUBSCRIBE".into()),
+                fault => return Err(fault),
+            }
         }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            What::Denied,
+            format!(
+                "the user may not use {}; its rules need them, on the keys and channels that \
+                 docs/production.md names",
+                refused.join(", ")
+            ),
+        ))
     }
 
     fn say(&self, looked: &Looked, round_trip: Duration) {
