@@ -48,7 +48,8 @@ pub struct Exchange {
     /// anything is claimed.
     pub held: usize,
     /// How many jobs to claim at most. A store may answer fewer at its own discretion; it answers
-    /// none only where none can be claimed now.
+    /// none only where none can be claimed now, or where it says that there is
+    /// [more](ExchangeAnswer::more).
     pub claim: usize,
     /// The worker holds nothing, in any queue, and will run what it claims alone. Only such a
     /// claim is given a job that is one crash short of the limit, and it is given nothing else
