@@ -4,6 +4,7 @@
 //! A lease says that the jobs are in good hands, not that a thread is alive. So the heart renews a
 //! worker's lease only while that worker gets round, or an attempt of it is within its timeout:
 //! while a handler may rightly take all threads, nobody can tell a busy worker from a stuck one.
+//! One that waits for a store which is away gets round with every try.
 //!
 //! Every beat also asks each worker to get round, which is how [`health`](crate::Jobs::health)
 //! knows. Under a simulated clock the heart is a task of the test's runtime, and rests while
@@ -12,13 +13,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart, Result};
+use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart, Result, StoreSettings};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error};
 
-use super::Engine;
 use super::ledger::Ledger;
-use crate::patience::within;
+use super::{Engine, retry};
+use crate::patience::{behind, within};
 
 /// As it is called in messages.
 const WHO: &str = "heart";
@@ -52,7 +53,7 @@ async fn run(engine: Arc<Engine>) {
     loop {
         let rest = async {
             if engine.shared.clock.is_simulated() {
-                while !engine.ledgers.iter().any(|(_, ledger)| ledger.vitals().held > 0) {
+                while !engine.ledgers.iter().any(|(_, ledger)| ledger.vitals().lease().is_some()) {
                     engine.busy.notified().await;
                 }
             }
@@ -88,12 +89,12 @@ async fn run(engine: Arc<Engine>) {
 
 /// The leases to renew.
 fn due(engine: &Engine) -> Vec<(Beat, &Ledger)> {
-    let lease = engine.shared.settings.store.lease;
+    let patience = patience(&engine.shared.settings.store);
     let mut due = Vec::new();
     for (queue, ledger) in &engine.ledgers {
         let vitals = ledger.vitals();
-        let Some(incarnation) = vitals.incarnation.filter(|_| vitals.held > 0) else { continue };
-        if is_well(ledger, lease) {
+        let Some(incarnation) = vitals.lease() else { continue };
+        if is_well(ledger, patience) {
             due.push((Beat::new(queue.clone(), incarnation, vitals.held), &**ledger));
         } else {
             error!(%queue, held = vitals.held,
@@ -141,9 +142,15 @@ async fn beat(
     Ok(())
 }
 
+/// How long a worker may take to get round: a lease. Where that is shorter, as long as it may take
+/// with a store that is away: a call that is not answered, or the pause before the next.
+fn patience(settings: &StoreSettings) -> Duration {
+    settings.lease.max(behind(settings.connect_timeout)).max(retry::LONGEST)
+}
+
 /// Whether a worker deserves its lease.
-fn is_well(ledger: &Ledger, lease: Duration) -> bool {
+fn is_well(ledger: &Ledger, patience: Duration) -> bool {
     let vitals = ledger.vitals();
     let now = Instant::now();
-    now.duration_since(vitals.round) < lease || vitals.deadline.is_some_and(|until| now < until)
+    now.duration_since(vitals.round) < patience || vitals.deadline.is_some_and(|until| now < until)
 }

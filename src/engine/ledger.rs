@@ -32,6 +32,8 @@ struct Entries {
     incarnation: Option<Incarnation>,
     running: HashMap<Claim, Running>,
     ended: Vec<Ended>,
+    /// An exchange under way settles what ended, or claims.
+    exchanging: bool,
     told: Told,
     /// When the worker last got round.
     round: Instant,
@@ -70,6 +72,9 @@ pub(crate) struct Told {
 pub(crate) struct Vitals {
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) held: usize,
+    /// More may be held than that: an exchange was sent and not answered yet. What it settles is
+    /// held until it is applied, and what it claims is from then on.
+    pub(crate) exchanging: bool,
     pub(crate) round: Instant,
     /// Until when some attempt is within its timeout; `None`: none runs.
     pub(crate) deadline: Option<Instant>,
@@ -82,6 +87,7 @@ impl Ledger {
                 incarnation: None,
                 running: HashMap::new(),
                 ended: Vec::new(),
+                exchanging: false,
                 told: Told::default(),
                 round: Instant::now(),
             }),
@@ -151,6 +157,11 @@ impl Ledger {
         (mem::take(&mut entries.ended), mem::take(&mut entries.told))
     }
 
+    /// An exchange that settles or claims is under way, or no longer is.
+    pub(crate) fn exchanging(&self, exchanging: bool) {
+        self.lock().exchanging = exchanging;
+    }
+
     /// How many attempts run under `incarnation`.
     pub(crate) fn running(&self, incarnation: Incarnation) -> usize {
         self.lock().running.values().filter(|running| running.is_of(incarnation)).count()
@@ -198,6 +209,7 @@ impl Ledger {
         Vitals {
             incarnation: entries.incarnation,
             held: entries.incarnation.map_or(0, |own| entries.held(own)),
+            exchanging: entries.exchanging,
             round: entries.round,
             deadline: entries.running.values().filter(own).map(|running| running.deadline).max(),
         }
@@ -239,6 +251,13 @@ impl Ledger {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         // Nothing under this lock can panic between two changes.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vitals {
+    /// Whose lease is to be renewed, if there may be anything under it.
+    pub(crate) fn lease(&self) -> Option<Incarnation> {
+        self.incarnation.filter(|_| self.held > 0 || self.exchanging)
     }
 }
 

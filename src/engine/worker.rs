@@ -219,6 +219,14 @@ impl Worker {
         if self.unanswered.is_none() {
             self.unanswered = Some(self.next_exchange());
         }
+        // The first has nothing to settle, and no lease before the store knows of it.
+        self.ledger.exchanging(self.number > 1);
+        let answer = self.send().await;
+        self.ledger.exchanging(false);
+        answer
+    }
+
+    async fn send(&mut self) -> Option<ExchangeAnswer> {
         let mut failures = 0;
         loop {
             let reply = match &self.unanswered {
@@ -243,12 +251,16 @@ impl Worker {
                 Err(error) => {
                     failures += 1;
                     self.engine.store.failed(&self.name, &error, failures);
-                    self.pause(failures).await;
                     // Trying is getting round, and that the store is away is told apart; but what
                     // fails for good must not keep its jobs from others for good.
-                    if error.is_retryable() {
-                        self.ledger.round();
-                    }
+                    let tried = || {
+                        if error.is_retryable() {
+                            self.ledger.round();
+                        }
+                    };
+                    tried();
+                    self.pause(failures).await;
+                    tried();
                 }
             }
         }
