@@ -4,6 +4,9 @@
 //! Shared by the worker that starts attempts and settles them, the tasks that run them, and the
 //! heart, which from its own thread judges whether the worker still gets round. A batch of claims
 //! or settlements takes the lock once.
+//!
+//! An attempt that ends gives back its slot here and now: its worker may be waiting for a store that
+//! does not answer, and others need not wait with it.
 
 use std::collections::HashMap;
 use std::mem;
@@ -15,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::settle::Stop;
+use super::slots::Seat;
 use crate::JobContext;
 
 /// A claim: the job and the generation under which it was claimed.
@@ -25,6 +29,7 @@ pub(crate) type Claim = (JobId, u64);
 pub(crate) struct Ledger {
     inner: Mutex<Entries>,
     changed: Notify,
+    seat: Seat,
 }
 
 #[derive(Debug)]
@@ -81,7 +86,8 @@ pub(crate) struct Vitals {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    /// Of a queue with this seat at the slots.
+    pub(crate) fn new(seat: Seat) -> Self {
         Self {
             inner: Mutex::new(Entries {
                 incarnation: None,
@@ -92,6 +98,7 @@ impl Ledger {
                 round: Instant::now(),
             }),
             changed: Notify::new(),
+            seat,
         }
     }
 
@@ -146,9 +153,18 @@ impl Ledger {
         let mut entries = self.lock();
         if let Some(Running { incarnation, solo, .. }) = entries.running.remove(&claim) {
             entries.ended.push(Ended { claim, settlement, incarnation, solo });
+            drop(entries);
+            self.give_back(solo);
         }
-        drop(entries);
         self.changed.notify_one();
+    }
+
+    /// Gives back the slot of an attempt.
+    fn give_back(&self, solo: bool) {
+        self.seat.give_back(1);
+        if solo {
+            self.seat.end_solo();
+        }
     }
 
     /// Takes what has ended and what the heart heard.
@@ -235,6 +251,7 @@ impl Ledger {
         let mut entries = self.lock();
         let abandoned: Vec<_> = entries.running.drain().collect();
         let mut contexts = Vec::new();
+        let slots: Vec<_> = abandoned.iter().map(|(_, running)| running.solo).collect();
         for ((job, generation), Running { incarnation, ctx, solo, .. }) in abandoned {
             let release = Outcome::Release(Duration::ZERO);
             let settlement = Some(Settlement::new(job, generation, release));
@@ -244,6 +261,7 @@ impl Ledger {
             contexts.push(ctx);
         }
         drop(entries);
+        slots.into_iter().for_each(|solo| self.give_back(solo));
         self.changed.notify_one();
         contexts
     }

@@ -111,7 +111,9 @@ impl Engine {
                 (own.weight, own.concurrency.unwrap_or(usize::MAX))
             }),
         );
-        let ledgers = queues.into_iter().map(|queue| (queue, Arc::new(Ledger::new())));
+        let ledgers = queues.into_iter().enumerate();
+        let ledgers =
+            ledgers.map(|(index, queue)| (queue, Arc::new(Ledger::new(slots.seat(index)))));
         let ledgers: Vec<_> = if duties.work { ledgers.collect() } else { Vec::new() };
         let sweepers = ledgers.iter().map(|(queue, _)| format!("sweeper of queue {queue}"));
         let clock = duties.tick.then(|| "clock".to_owned());

@@ -7,14 +7,20 @@
 //!
 //! 1. [`Seat::take`]: the slots dealt to this queue now; it wants more.
 //! 2. It claims at most so many jobs, and returns with [`Seat::give_back`] those it had no job
-//!    for, and each when its job has ended.
+//!    for, and each when its job has ended; and all of them while the store does not answer, so
+//!    that one queue whose store is away holds up no other.
 //! 3. [`Seat::rest`]: it found no more work and wants none until it asks again.
 //!
 //! A job that is one crash short of the limit runs alone in its process: a queue that has one
 //! [asks](Seat::take_solo) for all slots at once, and nothing is dealt until it has them.
 //!
-//! **Always:** dealt and free slots together are as many as there are; no queue holds more than
-//! its own limit.
+//! An answer that comes after all may bring jobs for slots that others have by now. These are
+//! [taken all the same](Seat::take_anyway): for the moment more jobs run than there are slots, and
+//! none is dealt until fewer do.
+//!
+//! **Always:** dealt and free slots together are as many as there are, where slots that are taken
+//! beyond that count as free ones less than none; no queue is dealt more than its own limit; while
+//! one has the process for itself, none of the others takes any.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,8 +36,9 @@ pub(crate) struct Slots {
 
 #[derive(Debug)]
 struct Inner {
-    total: usize,
-    free: usize,
+    total: isize,
+    /// Less than none: so many run beyond what there is.
+    free: isize,
     queues: Vec<Queue>,
     /// Which queues wish for the process for themselves, in turn.
     solo: VecDeque<usize>,
@@ -74,8 +81,8 @@ impl Slots {
         Arc::new(Self {
             seats: queues.iter().map(|_| Notify::new()).collect(),
             inner: Mutex::new(Inner {
-                total,
-                free: total,
+                total: signed(total),
+                free: signed(total),
                 queues,
                 solo: VecDeque::new(),
                 solo_granted: false,
@@ -115,6 +122,22 @@ impl Seat {
     /// return early.
     pub(crate) async fn dealt(&self) {
         self.slots.seats[self.index].notified().await;
+    }
+
+    /// Takes slots that were returned and are needed after all, whether there are any or not.
+    /// Answers whether it did: not where another queue has the process for itself.
+    pub(crate) fn take_anyway(&self, count: usize) -> bool {
+        let mut inner = self.slots.lock();
+        if inner.solo_granted && inner.solo.front() != Some(&self.index) {
+            return false;
+        }
+        inner.free -= signed(count);
+        let queue = &mut inner.queues[self.index];
+        queue.dealt += count;
+        // It was served, as others are.
+        queue.pass =
+            queue.pass.saturating_add((STRIDE / queue.weight).saturating_mul(count as u64));
+        true
     }
 
     /// Returns slots that were taken.
@@ -186,7 +209,7 @@ impl Inner {
     fn release(&mut self, index: usize, count: usize) {
         let queue = &mut self.queues[index];
         queue.dealt -= count.min(queue.dealt);
-        self.free = (self.free + count).min(self.total);
+        self.free = (self.free + signed(count)).min(self.total);
     }
 
     fn deal(&mut self, seats: &[Notify]) {
@@ -218,6 +241,11 @@ impl Inner {
         let offered = std::mem::take(&mut self.queues[index].offered);
         self.release(index, offered);
     }
+}
+
+/// As many as that, to be counted with.
+fn signed(count: usize) -> isize {
+    isize::try_from(count).unwrap_or(isize::MAX)
 }
 
 impl Queue {
@@ -336,6 +364,53 @@ mod tests {
         c.give_back(2);
         assert!(!a.take_solo());
         assert!(b.take_solo());
+    }
+
+    #[test]
+    fn what_is_taken_beyond_what_there_is_is_worked_off_before_any_is_dealt() {
+        let slots = Slots::new(2, [(1, 100), (1, 100)]);
+        let (late, other) = (slots.seat(0), slots.seat(1));
+        assert_eq!(late.take(), 2);
+        // Its store does not answer.
+        late.give_back(2);
+        late.rest();
+        assert_eq!(other.take(), 2);
+        // And then it does.
+        assert!(late.take_anyway(2));
+        assert_eq!((late.take(), other.take()), (0, 0));
+        late.give_back(1);
+        other.give_back(1);
+        assert_eq!((late.take(), other.take()), (0, 0), "two still run");
+        late.give_back(1);
+        other.give_back(1);
+        assert_eq!(late.take() + other.take(), 2);
+    }
+
+    #[test]
+    fn what_is_taken_anyway_counts_against_the_queues_limit_and_its_turn() {
+        let slots = Slots::new(8, [(1, 2), (1, 100)]);
+        let (narrow, wide) = (slots.seat(0), slots.seat(1));
+        assert!(narrow.take_anyway(3));
+        assert_eq!(narrow.take(), 0);
+        narrow.give_back(2);
+        assert_eq!(narrow.take(), 1);
+        assert_eq!(wide.take(), 6);
+    }
+
+    #[test]
+    fn nothing_is_taken_anyway_while_another_has_the_process_for_itself() {
+        let slots = Slots::new(4, [(1, 100), (1, 100)]);
+        let (alone, late) = (slots.seat(0), slots.seat(1));
+        assert!(alone.take_solo());
+        assert!(!late.take_anyway(1));
+        assert!(alone.take_anyway(1), "its own do not disturb it");
+        alone.give_back(2);
+        alone.end_solo();
+        assert!(late.take_anyway(1));
+        // And whoever wishes to be alone waits for it.
+        assert!(!alone.take_solo());
+        late.give_back(1);
+        assert!(alone.take_solo());
     }
 
     #[test]

@@ -17,6 +17,12 @@
 //! other; so whether this future is dropped, panics or meets a dead store, nothing is settled
 //! twice and nothing claimed is forgotten. The attempts run on tasks of their own and report to
 //! the ledger, whether this loop runs or not.
+//!
+//! **While the store does not answer,** the slots are others': at the first failure, this worker
+//! gives back those that it asked to fill, and any claim to have the process for itself. The answer
+//! may then bring jobs for which there is no slot. They run all the same, so that for a moment more
+//! run than should; but where a job must run alone, this one or another's, and the process is not
+//! at hand for that any more, they are handed back unseen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +68,7 @@ pub(crate) struct Worker {
     /// Whether the queue may have jobs to claim.
     work: Work,
     ticket: Ticket,
-    /// This worker has the process for itself.
-    solo: bool,
+    solo: Solo,
     solo_waiting: bool,
     /// Exchange though there is nothing to exchange, to hear whether it still is.
     look: bool,
@@ -75,6 +80,16 @@ pub(crate) struct Worker {
 enum Work {
     Expected,
     None,
+}
+
+/// Whether this worker has the process for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Solo {
+    No,
+    /// It has, and claims the job that must run alone.
+    Granted,
+    /// It has, and that job runs.
+    Running,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +120,7 @@ impl Worker {
             slots: 0,
             work: Work::Expected,
             ticket: Ticket::default(),
-            solo: false,
+            solo: Solo::No,
             solo_waiting: false,
             look: false,
             look_at: Instant::now(),
@@ -156,10 +171,9 @@ impl Worker {
             self.work = Work::Expected;
         }
         for Ended { settlement, incarnation, solo, .. } in ended {
-            self.seat.give_back(1);
+            // The ledger has given back its slot, and the process.
             if solo {
-                self.solo = false;
-                self.seat.end_solo();
+                self.solo = Solo::No;
             }
             if Some(incarnation) == self.incarnation {
                 self.settlements.extend(settlement);
@@ -168,13 +182,13 @@ impl Worker {
     }
 
     fn take_slots(&mut self) {
-        if self.work == Work::None || self.solo {
+        if self.work == Work::None || self.solo != Solo::No {
             return;
         }
         if self.solo_waiting {
             self.release_slots();
             if self.seat.take_solo() {
-                self.solo = true;
+                self.solo = Solo::Granted;
                 self.slots = 1;
             }
         } else {
@@ -186,16 +200,27 @@ impl Worker {
         self.seat.give_back(std::mem::take(&mut self.slots));
     }
 
+    /// Leaves slots and process to the others, as long as the store does not answer.
+    fn stand_back(&mut self) {
+        if self.solo != Solo::Running {
+            self.solo = Solo::No;
+            self.seat.end_solo();
+        }
+        self.release_slots();
+        self.seat.rest();
+    }
+
     /// Waits for whatever comes first. Each of these can be dropped without a loss.
     async fn wait(&self, draining: bool) -> Woken {
         let idle = self.work == Work::None && !draining;
+        let looks = self.solo_waiting && self.solo == Solo::No;
         let adapter = &self.engine.shared.adapter;
         tokio::select! {
             () = self.ledger.changed() => Woken::Else,
             () = self.seat.dealt(), if !idle && !draining => Woken::Else,
             () = self.engine.draining.cancelled(), if !draining => Woken::Else,
             // Others may have run it, and nothing else would tell.
-            () = sleep_until(self.look_at), if self.solo_waiting && !draining => Woken::Look,
+            () = sleep_until(self.look_at), if looks && !draining => Woken::Look,
             woken = adapter.wait(Watch::Work(self.queue.clone(), self.ticket)), if idle => {
                 match woken {
                     Ok(()) => Woken::Work,
@@ -250,6 +275,9 @@ impl Worker {
                 }
                 Err(error) => {
                     failures += 1;
+                    if failures == 1 {
+                        self.stand_back();
+                    }
                     self.engine.store.failed(&self.name, &error, failures);
                     // Trying is getting round, and that the store is away is told apart; but what
                     // fails for good must not keep its jobs from others for good.
@@ -287,7 +315,7 @@ impl Worker {
         exchange.settlements = std::mem::take(&mut self.settlements);
         exchange.held = self.ledger.held(incarnation);
         exchange.claim = self.slots;
-        exchange.solo = self.solo;
+        exchange.solo = self.solo == Solo::Granted;
         exchange
     }
 
@@ -298,7 +326,6 @@ impl Worker {
         }
         self.ledger.stop(Stop::Cancelled, Some(&answer.cancelled));
         let claimed = std::mem::take(&mut answer.claimed);
-        let got_solo = claimed.iter().any(|claimed| claimed.solo);
         self.start(answer.now, claimed);
         // Only now: had this loop ended before, the exchange would be sent again.
         self.unanswered = None;
@@ -307,10 +334,14 @@ impl Worker {
         self.look_at = Instant::now() + SOLO_LOOK;
         self.ticket = answer.ticket;
         self.solo_waiting = answer.solo_waiting;
-        // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.
-        if (self.solo && !got_solo) || (!self.solo && !answer.solo_waiting) {
-            self.solo = false;
-            self.seat.end_solo();
+        match self.solo {
+            // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.
+            Solo::Granted => {
+                self.solo = Solo::No;
+                self.seat.end_solo();
+            }
+            Solo::No if !answer.solo_waiting => self.seat.end_solo(),
+            Solo::No | Solo::Running => {}
         }
         self.release_slots();
         if answer.more || answer.solo_waiting {
@@ -334,12 +365,12 @@ impl Worker {
                 !self.ledger.knows(claim) && !settling(claim)
             });
         }
-        if self.engine.draining.is_cancelled() {
-            // Asked for before the shutdown began: handed back unseen.
-            self.settlements.extend(claimed.iter().map(|c| released((c.spec.id, c.generation))));
+        if claimed.is_empty() {
             return;
         }
-        if claimed.is_empty() {
+        // Asked for before the shutdown began, or before the process was given away.
+        if self.engine.draining.is_cancelled() || !self.has_place_for(&claimed) {
+            self.settlements.extend(claimed.iter().map(|c| released((c.spec.id, c.generation))));
             return;
         }
         let now = Instant::now();
@@ -347,13 +378,30 @@ impl Worker {
             .into_iter()
             .map(|claimed| (claimed.solo, self.attempt(store_now, claimed)))
             .collect();
-        self.slots = self.slots.saturating_sub(attempts.len());
+        if attempts.iter().any(|(solo, _)| *solo) {
+            self.solo = Solo::Running;
+        }
         self.ledger.start(attempts.iter().map(|(solo, attempt)| {
             let (ctx, deadline) = (attempt.ctx.clone(), now + attempt.timeout);
             (attempt.claim, Running { incarnation, ctx, deadline, solo: *solo })
         }));
         self.engine.busy.notify_one();
         attempts.into_iter().for_each(|(_, attempt)| attempt.spawn());
+    }
+
+    /// Takes a slot for each of these jobs, of those that it has, and beyond these where they were
+    /// given back meanwhile. Where it cannot, since one of them must run alone or another queue's
+    /// job does, it takes none.
+    fn has_place_for(&mut self, claimed: &[Claimed]) -> bool {
+        if claimed.iter().any(|claimed| claimed.solo) && self.solo != Solo::Granted {
+            return false;
+        }
+        let own = self.slots.min(claimed.len());
+        let has = own == claimed.len() || self.seat.take_anyway(claimed.len() - own);
+        if has {
+            self.slots -= own;
+        }
+        has
     }
 
     fn attempt(&self, store_now: Timestamp, claimed: Claimed) -> Attempt {

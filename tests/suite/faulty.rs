@@ -38,6 +38,8 @@ pub struct Faulty {
     many_processes: AtomicBool,
     best_effort: AtomicBool,
     listed_ahead: Mutex<Duration>,
+    queues: Mutex<BTreeMap<String, Fault>>,
+    solo: Mutex<Fault>,
     methods: Mutex<BTreeMap<&'static str, Fault>>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
@@ -52,6 +54,8 @@ impl Faulty {
             many_processes: AtomicBool::new(false),
             best_effort: AtomicBool::new(false),
             listed_ahead: Mutex::default(),
+            queues: Mutex::default(),
+            solo: Mutex::default(),
             methods: Mutex::default(),
             calls: Arc::default(),
         })
@@ -60,6 +64,16 @@ impl Faulty {
     /// Exchanges misbehave.
     pub fn exchange(&self, fault: Fault) {
         *self.exchange.lock().unwrap() = fault;
+    }
+
+    /// Exchanges with this queue misbehave, whatever the others do.
+    pub fn exchange_of(&self, queue: &str, fault: Fault) {
+        self.queues.lock().unwrap().insert(queue.into(), fault);
+    }
+
+    /// Exchanges that claim a job to run alone misbehave, whatever the others do.
+    pub fn exchange_alone(&self, fault: Fault) {
+        *self.solo.lock().unwrap() = fault;
     }
 
     /// Heartbeats misbehave.
@@ -230,7 +244,14 @@ impl JobAdapter for Faulty {
 
     async fn exchange(&self, exchange: &Exchange) -> Result<ExchangeReply> {
         count(&self.calls, "exchange");
-        misbehave(&self.exchange, "exchange", self.inner.exchange(exchange)).await
+        let solo = Some(*self.solo.lock().unwrap()).filter(|_| exchange.solo);
+        let own = self.queues.lock().unwrap().get(exchange.queue.as_str()).copied();
+        let own = solo.filter(|solo| *solo != Fault::None).or(own);
+        let call = self.inner.exchange(exchange);
+        match own {
+            Some(fault) => misbehave(&Mutex::new(fault), "exchange", call).await,
+            None => misbehave(&self.exchange, "exchange", call).await,
+        }
     }
 
     async fn held(

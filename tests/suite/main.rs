@@ -22,6 +22,7 @@ mod shutdown;
 mod signals;
 mod slots;
 mod solo;
+mod stuck;
 mod support;
 mod timeouts;
 mod tracing;
