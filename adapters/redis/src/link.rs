@@ -201,7 +201,11 @@ impl Shared {
             let fault = match timeout_at(deadline, sent.on(&mut connection)).await {
                 Ok(Ok(values)) => return Ok(values),
                 Ok(Err(fault)) => fault,
-                Err(_) => Fault::new(What::Silent, "no answer in time"),
+                // Which says nothing of the connection: it may have come about just now.
+                Err(_) => {
+                    let fault = Fault::new(What::Silent, "no answer in the time that was left");
+                    return Err(self.error(fault, operation, Effect::Unknown));
+                }
             };
             match fault.what {
                 What::Broken | What::Silent => {
