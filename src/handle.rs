@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    CancelJob, Counts, Enqueued, Find, Found, JobId, JobRecord, Operated, Provenance, QueueName,
-    ScheduleId, ScheduleRecord, Trigger, Triggered,
+    AdapterError, CancelJob, Counts, Effect, Enqueued, Find, Found, JobId, JobRecord, MAX_BATCH,
+    Operated, Provenance, QueueName, ScheduleId, ScheduleRecord, Trigger, Triggered,
 };
 use tracing::info;
 
@@ -82,12 +82,14 @@ impl Jobs {
         Ok(self.run(queue, id, answers.first()))
     }
 
-    /// Enqueues many jobs, those of a queue in one step. Answers in the order given.
+    /// Enqueues many jobs, those of a queue in one step for each 10,000 of them, in the order given.
+    /// Answers in that order.
     ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue). Where any job is invalid, none is enqueued. Where the store
-    /// fails, the jobs of some queues may be enqueued and those of others not: a retry with the
-    /// same ids is safe.
+    /// fails, all of a step are enqueued or none; the jobs of other queues, and of other steps of
+    /// the same, may be enqueued and may not, which [`Error::effect`] then says: a retry with the
+    /// same [ids](NewJob::id) is safe.
     pub async fn enqueue_many<J: Into<NewJob>>(
         &self,
         jobs: impl IntoIterator<Item = J>,
@@ -102,11 +104,18 @@ impl Jobs {
             count = position + 1;
         }
         let mut runs: Vec<Option<Run>> = vec![None; count];
+        let mut done = 0;
         for (queue, (positions, specs)) in batches {
-            let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
-            let answers = self.shared.adapter.enqueue(&queue, specs).await?;
-            for ((position, id), answer) in positions.into_iter().zip(ids).zip(&answers) {
-                runs[position] = Some(self.run(queue.clone(), id, Some(answer)));
+            let mut specs = specs.into_iter();
+            for positions in positions.chunks(MAX_BATCH) {
+                let step: Vec<_> = specs.by_ref().take(positions.len()).collect();
+                let ids: Vec<_> = step.iter().map(|spec| spec.id).collect();
+                let answers = self.shared.adapter.enqueue(&queue, step).await;
+                let answers = answers.map_err(|error| partly(error, done, count))?;
+                for ((&position, id), answer) in positions.iter().zip(ids).zip(&answers) {
+                    runs[position] = Some(self.run(queue.clone(), id, Some(answer)));
+                }
+                done += positions.len();
             }
         }
         Ok(runs.into_iter().flatten().collect())
@@ -508,6 +517,14 @@ impl From<NewJob> for TriggerTarget {
     fn from(job: NewJob) -> Self {
         Self(Target::Job(Box::new(job)))
     }
+}
+
+/// The error of a step of an enqueue, where steps before it were done.
+fn partly(error: AdapterError, done: usize, of: usize) -> AdapterError {
+    if done == 0 {
+        return error;
+    }
+    error.with_effect(Effect::Unknown).with_context("enqueued before", format!("{done} of {of}"))
 }
 
 fn queue_name(queue: &str) -> Result<QueueName> {

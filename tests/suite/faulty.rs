@@ -23,6 +23,8 @@ pub enum Fault {
     LoseReplies,
     /// Says that it cannot, and does nothing.
     Fail,
+    /// One method: says so after it was called so often.
+    FailAfter(u32),
     /// Says so after as long as a call may take, as an adapter does whose server is silent.
     TimeOut,
     /// Says that it will not, however often it is asked.
@@ -126,7 +128,14 @@ impl Faulty {
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         count(&self.calls, method);
-        let own = self.methods.lock().unwrap().get(method).copied();
+        let own = match self.methods.lock().unwrap().get_mut(method) {
+            Some(Fault::FailAfter(0)) => Some(Fault::Fail),
+            Some(Fault::FailAfter(left)) => {
+                *left -= 1;
+                Some(Fault::None)
+            }
+            own => own.copied(),
+        };
         match own {
             Some(fault) => misbehave(&Mutex::new(fault), method, call).await,
             None => misbehave(&self.others, method, call).await,
@@ -172,7 +181,7 @@ async fn misbehave<T>(
             let error = AdapterError::new(ErrorKind::Timeout, method, "no answer");
             Err(error.with_effect(Effect::Unknown))
         }
-        Fault::AlwaysPanic | Fault::Fail | Fault::TimeOut | Fault::Deny | Fault::None => answer,
+        _ => answer,
     }
 }
 

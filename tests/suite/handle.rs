@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use shiftwork::{
-    Cursor, Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, RunStatus, Timestamp,
+    Cursor, Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, Run, RunStatus,
+    Timestamp,
 };
 use tokio::time::sleep;
 
@@ -340,6 +341,46 @@ async fn a_dead_letter_is_found_replayed_and_discarded() {
     assert_eq!(jobs.replay(run.id()).await.unwrap(), Operated::Refused(JobState::Completed));
     assert_eq!(jobs.discard(run.id()).await.unwrap(), Operated::Done);
     assert_eq!(jobs.discard(run.id()).await.unwrap(), Operated::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_jobs_than_a_store_takes_at_once_are_enqueued_in_steps_and_answered_in_order() {
+    use crate::faulty::{Fault, Faulty};
+
+    let world = World::new().await;
+    let store = Faulty::on(world.store.clone());
+    let process = world.process_on(store.clone(), []).register(greet::definition());
+    let jobs = process.register(nap::definition()).start().await.unwrap();
+    for queue in ["default", "naps"] {
+        jobs.pause(queue).await.unwrap();
+    }
+    let ids: Vec<_> = (0..25_001_u128).map(|n| JobId::from_bytes(n.to_be_bytes())).collect();
+    let job = |(n, id): (usize, &JobId)| match n % 5 {
+        0 => nap::job().id(*id),
+        _ => greet::job("Ada".into()).id(*id),
+    };
+    let all = || ids.iter().enumerate().map(job);
+    store.take_calls();
+    let runs = jobs.enqueue_many(all()).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.id()).collect::<Vec<_>>(), ids);
+    assert_eq!(runs.iter().filter(|run| run.queue().as_str() == "naps").count(), 5001);
+    // 20,000 and 5001.
+    assert_eq!(store.take_calls()["enqueue"], 3);
+    assert_eq!(jobs.counts("default").await.unwrap().waiting, 20_000);
+    assert_eq!(jobs.counts("naps").await.unwrap().waiting, 5001);
+    assert!(jobs.enqueue_many(all()).await.unwrap().iter().all(Run::existed));
+
+    // Of a step that fails none is stored, and of those before it all are.
+    let both = || [greet::job("Ada".into()), nap::job()];
+    store.method("enqueue", Fault::Fail);
+    let error = jobs.enqueue_many(both()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::None));
+    store.method("enqueue", Fault::FailAfter(1));
+    let error = jobs.enqueue_many(both()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Store, Effect::Unknown));
+    assert!(error.to_string().contains("enqueued before: 1 of 2"), "{error}");
+    assert_eq!(jobs.counts("default").await.unwrap().waiting, 20_001);
+    assert_eq!(jobs.counts("naps").await.unwrap().waiting, 5001);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,10 @@ use crate::{
     Watch,
 };
 
+/// How many jobs one call enqueues at most, all of them or none. Whoever has more makes several
+/// calls of them.
+pub const MAX_BATCH: usize = 10_000;
+
 /// A store of jobs and schedules: passive, with atomic steps. It decides nothing about time or
 /// execution; the engine does, and is the same above every store.
 ///
@@ -96,7 +100,8 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// Adds jobs to a queue: all of them or, on an error, none. Answers in the order given. A
     /// resend is known by the jobs' ids, for as long as the jobs are.
     ///
-    /// Two of one id in a batch are one job.
+    /// Two of one id in a batch are one job. A batch of more than [`MAX_BATCH`] is
+    /// [`Invalid`](crate::ErrorKind::Invalid), however many of its jobs are known.
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>>;
 
     /// One job; `None` where there is none of that id in the queue, or no more.

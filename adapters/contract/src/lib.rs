@@ -28,7 +28,7 @@ mod provider;
 mod schedule;
 mod time;
 
-pub use adapter::{Heart, JobAdapter};
+pub use adapter::{Heart, JobAdapter, MAX_BATCH};
 pub use clock::{Clock, SystemClock, TestClock, sleep_until};
 pub use error::{AdapterError, Effect, ErrorKind, Result};
 pub use exchange::{

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shiftwork_adapter::{
-    CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, Exchange, ExchangeReply, Find,
-    Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec,
-    Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId, Schedules, SweepAnswer,
-    Ticket, Timestamp, Trigger, Triggered, Wakeups, Watch,
+    AdapterError, CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, ErrorKind,
+    Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter,
+    JobId, JobRecord, JobSpec, MAX_BATCH, Operated, Pong, Provider, QueueName, Result, Schedule,
+    ScheduleId, Schedules, SweepAnswer, Ticket, Timestamp, Trigger, Triggered, Wakeups, Watch,
 };
 
 use crate::capacity;
@@ -133,6 +133,7 @@ impl JobAdapter for MemoryAdapter {
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {
+        check_batch(batch.len())?;
         // Made before the queue is locked: it need not wait for the allocator.
         let batch = batch.into_iter().map(Arc::new).collect();
         self.step("enqueue", queue, |queue, now| queue.enqueue("enqueue", batch, now))?
@@ -233,4 +234,13 @@ impl JobAdapter for MemoryAdapter {
         self.store.close();
         Ok(())
     }
+}
+
+fn check_batch(jobs: usize) -> Result<()> {
+    if jobs <= MAX_BATCH {
+        return Ok(());
+    }
+    let message =
+        format!("{jobs} jobs in one call are too many; enqueue at most {MAX_BATCH} at once");
+    Err(AdapterError::new(ErrorKind::Invalid, "enqueue", message))
 }

@@ -2,7 +2,7 @@
 
 use super::kit::{assert_distinct, ids, name, queue, sorted};
 use super::{Kit, case_list};
-use crate::{Enqueued, Find, JobState, Outcome, Payload};
+use crate::{Effect, Enqueued, ErrorKind, Find, JobState, MAX_BATCH, Outcome, Payload};
 
 case_list! {
     "enqueue", __conformance_enqueue:
@@ -19,7 +19,8 @@ case_list! {
     queues_are_apart,
     the_same_id_in_two_queues_is_two_jobs,
     another_process_sees_what_was_enqueued,
-    ten_thousand_jobs_are_enqueued_in_one_call,
+    as_many_jobs_as_a_batch_may_have_are_enqueued_in_one_call,
+    a_batch_of_one_more_is_refused_and_none_of_it_stored,
 }
 
 async fn a_job_that_may_run_at_once_waits(kit: Kit) {
@@ -159,10 +160,30 @@ async fn another_process_sees_what_was_enqueued(kit: Kit) {
     assert_eq!(record, Some(kit.record(job).await));
 }
 
-async fn ten_thousand_jobs_are_enqueued_in_one_call(kit: Kit) {
-    let jobs = kit.add_plain(10_000).await;
-    assert_eq!(kit.count().await.waiting, 10_000);
+async fn as_many_jobs_as_a_batch_may_have_are_enqueued_in_one_call(kit: Kit) {
+    let jobs = kit.add_plain(MAX_BATCH).await;
+    assert_eq!(kit.count().await.waiting, MAX_BATCH as u64);
     assert_distinct(&jobs);
     let found = kit.find_all(Find::new().limit(1000)).await;
     assert_eq!(found.iter().map(|job| job.spec.id).collect::<Vec<_>>(), sorted(jobs));
+}
+
+async fn a_batch_of_one_more_is_refused_and_none_of_it_stored(kit: Kit) {
+    let known = kit.new_job();
+    kit.add(known.clone()).await;
+    let fresh: Vec<_> = (0..=MAX_BATCH).map(|_| kit.new_job()).collect();
+    // Too many is too many, also where a store would have nothing to do.
+    for batch in [fresh, vec![known; MAX_BATCH + 1]] {
+        let first = batch[0].id;
+        let error = match kit.enqueue(&kit.queue, batch).await {
+            Err(error) => error,
+            Ok(answers) => panic!("{} jobs were taken in one call", answers.len()),
+        };
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+        let text = error.to_string();
+        for number in [MAX_BATCH, MAX_BATCH + 1] {
+            assert!(text.contains(&number.to_string()), "it names {number}: {text}");
+        }
+        assert!(kit.count().await.waiting == 1, "of the batch of {first}, some is stored");
+    }
 }
