@@ -101,7 +101,7 @@ pub async fn completed(
             let process = run.process.as_str();
             let lost = lost_lease
                 .entry(process.to_owned())
-                .or_insert_with(|| world.log(process).contains("lost the lease"));
+                .or_insert_with(|| has_lost_lease(&world.log(process)));
             if !died(process) && !*lost {
                 faults.push(format!("{id} ran again, and {process} was well: {of_job:?}"));
             }
@@ -114,4 +114,10 @@ pub async fn completed(
     let shown: Vec<_> = faults.iter().take(10).map(String::as_str).collect();
     assert!(faults.is_empty(), "{} faults; {account}\n{}", faults.len(), shown.join("\n"));
     account
+}
+
+/// Whether the store took a process for gone, as its log says: while attempts of it ran, or when
+/// none ran any more.
+fn has_lost_lease(log: &str) -> bool {
+    log.contains("lost the lease") || log.contains("begins a new incarnation")
 }

@@ -7,6 +7,7 @@ use shiftwork_process_tests::jobs::{BRIEF, Brief};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::account::{completed, is_settled, settled};
+use crate::process::shut_down;
 use crate::world::{LONG, World, report};
 
 const JOBS: usize = 20_000;
@@ -64,6 +65,7 @@ async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_ran
     let ids = enqueueing.await.unwrap();
     let counts = settled(&web, BRIEF, LONG).await;
     let took = began.elapsed();
+    shut_down(workers).await;
 
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
     let account = completed(&world, &web, BRIEF, &ids, |process| killed.contains(process)).await;

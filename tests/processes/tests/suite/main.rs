@@ -17,3 +17,4 @@ mod world;
 mod defaults;
 mod killed;
 mod roles;
+mod stopped;

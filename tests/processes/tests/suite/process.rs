@@ -102,6 +102,16 @@ impl Process {
     }
 }
 
+/// Asks processes to shut down, and waits until they have: by then each has heard what became of
+/// all that it held.
+pub async fn shut_down(mut processes: Vec<Process>) {
+    processes.iter().for_each(Process::terminate);
+    for process in &mut processes {
+        let status = process.end(Duration::from_secs(60)).await;
+        assert!(status.success(), "{} ended with {status}:\n{}", process.name, process.log());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
