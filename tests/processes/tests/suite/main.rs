@@ -11,10 +11,12 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod account;
+mod enqueuer;
 mod process;
 mod world;
 
 mod defaults;
 mod killed;
+mod restarts;
 mod roles;
 mod stopped;
