@@ -17,6 +17,7 @@ mod world;
 
 mod defaults;
 mod killed;
+mod network;
 mod restarts;
 mod roles;
 mod stopped;

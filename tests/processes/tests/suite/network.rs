@@ -1,0 +1,107 @@
+//! A network between workers and server that fails in every way, for each worker in its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use shiftwork_process_tests::jobs::BRIEF;
+use shiftwork_test_kit::Proxy;
+use tokio::time::{Instant, sleep};
+
+use crate::account::{completed, settled};
+use crate::enqueuer::enqueue;
+use crate::process::shut_down;
+use crate::world::{LONG, World, report};
+
+const JOBS: usize = 10_000;
+const BRIEF_MS: u64 = 60;
+
+/// Batches, and how often one is enqueued.
+const BATCH: usize = 200;
+const PACE: Duration = Duration::from_millis(150);
+
+/// What has happened to a network.
+#[derive(Default)]
+struct Faults {
+    count: AtomicUsize,
+    lost_replies: AtomicUsize,
+    over: AtomicBool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
+    let world = World::new([
+        ("JOBS_LEASE", "1s"),
+        ("JOBS_MAX_CRASHES", "1000"),
+        ("JOBS_CONCURRENCY", "50"),
+        // What does not answer is given up soon.
+        ("JOBS_CONNECT_TIMEOUT", "1s"),
+        ("JOBS_KEEP_COMPLETED", "1h"),
+        ("JOBS_KEEP_COMPLETED_COUNT", "100000"),
+    ]);
+    let mut chance = world.chance();
+    let proxies: Vec<_> = (0..5).map(|_| Arc::new(Proxy::start(world.server.address()))).collect();
+    let urls: Vec<_> = proxies.iter().map(|proxy| proxy.url()).collect();
+    let workers: Vec<_> = urls[1..]
+        .iter()
+        .map(|url| world.process("async", [("JOBS_QUEUES", BRIEF), ("JOBS_REDIS_URL", url)]))
+        .collect();
+    // The caller's network fails as well; who looks at the end has one that does not.
+    let caller = [("JOBS_REDIS_URL", urls[0].as_str()), ("JOBS_CONNECT_TIMEOUT", "300ms")];
+    let caller = world.web(caller).await;
+    let web = world.web([]).await;
+
+    let began = Instant::now();
+    let faults = Arc::new(Faults::default());
+    let failing: Vec<_> = proxies
+        .iter()
+        .map(|proxy| tokio::spawn(fail(proxy.clone(), chance.fork(), faults.clone())))
+        .collect();
+    let enqueued = enqueue(caller, chance.fork(), (JOBS, BRIEF_MS), (BATCH, PACE)).await;
+    faults.over.store(true, Ordering::SeqCst);
+    for failing in failing {
+        failing.await.unwrap();
+    }
+    let counts = settled(&web, BRIEF, LONG).await;
+    let took = began.elapsed();
+    shut_down(workers).await;
+
+    assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
+    let account = completed(&world, &web, BRIEF, &enqueued.ids, |_| false).await;
+    let (count, lost) = (&faults.count, faults.lost_replies.load(Ordering::SeqCst));
+    report(
+        "network",
+        format_args!("{enqueued}; {account}; {count:?} faults, {lost} lost replies in {took:.1?}"),
+    );
+    assert!(lost >= 10, "only {lost} replies were lost");
+}
+
+/// Lets one fault follow the other.
+async fn fail(proxy: Arc<Proxy>, mut chance: fastrand::Rng, faults: Arc<Faults>) {
+    while !faults.over.load(Ordering::SeqCst) {
+        // Most of them end before a lease does, and some not before jobs are taken back.
+        let longest = if chance.u8(..6) == 0 { 4500 } else { 700 };
+        let lasts = Duration::from_millis(chance.u64(50..longest));
+        let mut losses = Vec::new();
+        match chance.u8(..8) {
+            0 => proxy.cut(),
+            1 => proxy.stall(),
+            2 => proxy.half_open(),
+            3 => proxy.refuse(),
+            4 => proxy.delay(Duration::from_millis(chance.u64(1..50))),
+            // The reply to a script, once for each of the next few.
+            _ => losses.extend((0..3).map(|_| proxy.lose_next_reply(is_script))),
+        }
+        sleep(lasts).await;
+        faults.count.fetch_add(1, Ordering::SeqCst);
+        let happened = losses.iter().filter(|loss| loss.happened()).count();
+        faults.lost_replies.fetch_add(happened, Ordering::SeqCst);
+        proxy.pass();
+        // A while in which something gets done.
+        sleep(Duration::from_millis(chance.u64(100..1500))).await;
+    }
+}
+
+fn is_script(request: &[u8]) -> bool {
+    request.windows(7).any(|bytes| bytes == b"EVALSHA")
+}
