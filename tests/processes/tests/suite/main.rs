@@ -18,6 +18,7 @@ mod world;
 mod defaults;
 mod killed;
 mod network;
+mod poison;
 mod restarts;
 mod roles;
 mod stopped;
