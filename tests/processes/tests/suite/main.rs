@@ -21,4 +21,5 @@ mod network;
 mod poison;
 mod restarts;
 mod roles;
+mod stalls;
 mod stopped;
