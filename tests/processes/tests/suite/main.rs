@@ -21,5 +21,6 @@ mod network;
 mod poison;
 mod restarts;
 mod roles;
+mod schedules;
 mod stalls;
 mod stopped;
