@@ -16,6 +16,7 @@ mod process;
 mod world;
 
 mod defaults;
+mod idle;
 mod killed;
 mod network;
 mod poison;

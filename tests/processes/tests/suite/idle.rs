@@ -1,0 +1,85 @@
+//! What a process costs that has nothing to do, and how soon it begins when there is something.
+
+use std::time::Duration;
+
+use shiftwork_process_tests::jobs::{BRIEF, Brief};
+use shiftwork_process_tests::journal::{Event, now_us};
+use shiftwork_test_kit::{Connection, RedisServer};
+use tokio::time::sleep;
+
+use crate::account::settled;
+use crate::world::{LONG, World, report, until};
+
+/// All that a process sets up by itself is set up by then.
+const SETTLES: Duration = Duration::from_secs(3);
+
+/// For how long its commands are counted, and how many may come each second.
+const COUNTED: Duration = Duration::from_secs(20);
+const MOST_A_SECOND: f64 = 1.0;
+
+const ENQUEUES: usize = 200;
+const MOST_P99: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_worker_on_five_queues_sends_a_command_a_second_at_most_and_starts_at_once() {
+    let world = World::new([("JOBS_TICK_ENABLED", "false")]);
+    let worker = world.started("worker", []).await;
+    sleep(SETTLES).await;
+    let monitor = Monitor::start(&world.server);
+    sleep(COUNTED).await;
+    let commands = monitor.end();
+    let a_second = commands.len() as f64 / COUNTED.as_secs_f64();
+    report("idle", format_args!("{a_second:.2} commands a second: {commands:?}"));
+    assert!(a_second <= MOST_A_SECOND, "{a_second:.2} commands a second: {commands:#?}");
+    assert!(!commands.is_empty(), "the process asks from time to time; its log:\n{}", worker.log());
+
+    let web = world.web([]).await;
+    let mut latencies = Vec::new();
+    for _ in 0..ENQUEUES {
+        let sent_us = now_us();
+        let run = web.enqueue(Brief { ms: 0 }).await.unwrap();
+        let start = until("it starts", LONG, async || {
+            let entries = world.events(Event::Start, "brief");
+            entries.into_iter().find(|entry| entry.id == run.id()).ok_or_else(|| "not".into())
+        })
+        .await;
+        latencies.push(Duration::from_micros(start.at_us - sent_us));
+        settled(&web, BRIEF, LONG).await;
+    }
+    latencies.sort_unstable();
+    let (p50, p99) = (latencies[ENQUEUES / 2], latencies[ENQUEUES * 99 / 100]);
+    report("latency", format_args!("p50 {p50:.1?}, p99 {p99:.1?}, most {:.1?}", latencies.last()));
+    assert!(p99 < MOST_P99, "from enqueue to start: {latencies:?}");
+}
+
+/// Counts what clients send, from its start to its end.
+struct Monitor<'a> {
+    server: &'a RedisServer,
+    connection: Connection,
+}
+
+impl<'a> Monitor<'a> {
+    fn start(server: &'a RedisServer) -> Self {
+        let mut connection = Connection::open(server.address(), LONG).unwrap();
+        assert_eq!(connection.call(&["MONITOR"]).unwrap().text(), "OK");
+        Self { server, connection }
+    }
+
+    /// The commands that clients have sent, each cut off. What a script did is its own affair.
+    fn end(mut self) -> Vec<String> {
+        let last = "that was all";
+        self.server.call(&["ECHO", last]);
+        let mut commands = Vec::new();
+        loop {
+            let line = self.connection.receive().unwrap().text();
+            if line.contains(last) {
+                return commands;
+            }
+            let (_, rest) = line.split_once(" [").expect("a line of MONITOR names its client");
+            let (client, command) = rest.split_once("] ").expect("the client ends");
+            if !client.ends_with("lua") {
+                commands.push(command.chars().take(60).collect());
+            }
+        }
+    }
+}
