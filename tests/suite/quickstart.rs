@@ -256,6 +256,8 @@ fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let variables: Vec<_> = rows
         .filter(|name| name.starts_with("JOBS_") || name.starts_with("WORKER_"))
+        // Nobody reads these where their adapter is not in the build, as it is not here.
+        .filter(|name| !name.starts_with("JOBS_REDIS_"))
         .map(|name| name.replace("<NAME>", "FILES").replace("<ID>", "DATA_RETENTION"))
         .collect();
     assert!(variables.len() > 20, "the README has {variables:?}");

@@ -106,7 +106,7 @@ async fn the_start_line_says_provider_role_why_jobs_and_schedules() {
     let events = record().with([("message", "shiftwork started"), ("app", "start-line")]);
     for (field, value) in [
         ("provider", "memory"),
-        ("providers", "memory"),
+        ("providers", if cfg!(feature = "redis") { "memory, redis" } else { "memory" }),
         ("role", "worker"),
         ("role_reason", "WORKER_ROLE is not set, and no other process could run the jobs"),
         ("jobs", "1"),

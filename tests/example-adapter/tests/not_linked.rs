@@ -10,7 +10,7 @@ async fn an_adapter_that_no_code_names_is_unknown_and_the_error_says_how_to_link
     let error = Jobs::from_vars(vars).start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let message = error.to_string();
-    let seen = "JOBS_PROVIDER is \"example\", and this program has memory;";
+    let seen = "JOBS_PROVIDER is \"example\", and this program has memory";
     assert!(message.starts_with(seen), "{message}");
     for remedy in ["`use shiftwork_example", " as _;`", ".provider("] {
         assert!(message.contains(remedy), "{message}");
