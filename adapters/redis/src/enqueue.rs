@@ -12,7 +12,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shiftwork_adapter::{AdapterError, Effect, Enqueued, ErrorKind, JobSpec, QueueName, Result};
+use shiftwork_adapter::{
+    AdapterError, Effect, Enqueued, ErrorKind, JobSpec, MAX_BATCH, QueueName, Result,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -82,6 +84,13 @@ impl Store {
         self.check_open(operation)?;
         if batch.is_empty() {
             return Ok(Vec::new());
+        }
+        if batch.len() > MAX_BATCH {
+            let message = format!(
+                "{} jobs in one call are too many; enqueue at most {MAX_BATCH} at once",
+                batch.len()
+            );
+            return Err(AdapterError::new(ErrorKind::Invalid, operation, message));
         }
         let deadline = Instant::now() + self.settings.connect_timeout;
         let queue = self.queue(queue);
