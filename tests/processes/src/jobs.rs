@@ -118,7 +118,7 @@ impl Job for Whereabouts {
     }
 }
 
-/// The queue of [`tick`].
+/// The queue of [`fn@tick`].
 pub const TICKS: &str = "ticks";
 
 /// Records its occurrence.

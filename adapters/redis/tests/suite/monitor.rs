@@ -120,7 +120,7 @@ pub static SCRIPTS: LazyLock<BTreeMap<String, Loaded>> = LazyLock::new(|| {
         .collect();
     let mut loaded = BTreeMap::new();
     for Executed { command, arguments, .. } in monitor.end() {
-        if command != "script" || arguments[0].to_ascii_lowercase() != b"load" {
+        if command != "script" || !arguments[0].eq_ignore_ascii_case(b"load") {
             continue;
         }
         let source = str::from_utf8(&arguments[1]).unwrap().to_owned();
