@@ -115,7 +115,7 @@ pub static SCRIPTS: LazyLock<BTreeMap<String, Loaded>> = LazyLock::new(|| {
         .filter(|path| path.extension().is_some_and(|extension| extension == "lua"))
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (name, fs::read_to_string(path).unwrap())
+            (name, code(&path))
         })
         .collect();
     let mut loaded = BTreeMap::new();
@@ -134,6 +134,21 @@ pub static SCRIPTS: LazyLock<BTreeMap<String, Loaded>> = LazyLock::new(|| {
     assert_eq!(loaded.len(), kept, "{:?}", loaded.keys());
     loaded
 });
+
+/// What is executed of a script's file, with what it includes: its end is the script's.
+fn code(path: &Path) -> String {
+    let mut code = String::new();
+    for line in fs::read_to_string(path).unwrap().lines().map(str::trim_start) {
+        if let Some(library) = line.strip_prefix("-- @include ") {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scripts/lib");
+            code += &self::code(&directory.join(format!("{}.lua", library.trim())));
+        } else if !line.is_empty() && !line.starts_with("--") {
+            code += line;
+            code += "\n";
+        }
+    }
+    code
+}
 
 /// Whether a request calls this script.
 pub fn calls(script: &str) -> impl Fn(&[u8]) -> bool + Send + Sync + 'static {

@@ -11,7 +11,7 @@ pub use std::time::Duration;
 
 pub use shiftwork_adapter::*;
 pub use shiftwork_redis::RedisAdapter;
-pub use shiftwork_test_kit::{Fsync, Proxy, RedisOptions, RedisServer, Reply};
+pub use shiftwork_test_kit::{Fsync, Proxy, RedisServer, Reply};
 pub use tokio::time::{Instant, sleep, timeout};
 
 /// For what must come: far longer than anything takes.
