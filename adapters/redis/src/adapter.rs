@@ -85,6 +85,12 @@ impl RedisAdapter {
         };
         Ok(Self { store: Store::new(connection, &url)? })
     }
+
+    /// What a method does: however many commands it takes, all of them together in the time of one
+    /// call.
+    async fn in_time<T>(&self, method: impl Future<Output = T>) -> T {
+        self.store.link.as_one(method).await
+    }
 }
 
 #[async_trait]
@@ -103,27 +109,27 @@ impl JobAdapter for RedisAdapter {
     }
 
     async fn schedule(&self, schedule: Schedule, next: Option<Timestamp>) -> Result<Defined> {
-        self.store.schedule(schedule, next).await
+        self.in_time(self.store.schedule(schedule, next)).await
     }
 
     async fn cancel(&self, schedule: &ScheduleId) -> Result<bool> {
-        self.store.cancel(schedule).await
+        self.in_time(self.store.cancel(schedule)).await
     }
 
     async fn is_scheduled(&self, schedule: &ScheduleId) -> Result<bool> {
-        self.store.is_scheduled(schedule).await
+        self.in_time(self.store.is_scheduled(schedule)).await
     }
 
     async fn scheduled_jobs(&self) -> Result<Schedules> {
-        self.store.scheduled_jobs().await
+        self.in_time(self.store.scheduled_jobs()).await
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
-        self.store.trigger(trigger).await
+        self.in_time(self.store.trigger(trigger)).await
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
-        self.store.fire(&batch).await
+        self.in_time(self.store.fire(&batch)).await
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {
@@ -131,7 +137,7 @@ impl JobAdapter for RedisAdapter {
     }
 
     async fn job(&self, queue: &QueueName, job: JobId) -> Result<Option<JobRecord>> {
-        self.store.job(queue, job).await
+        self.in_time(self.store.job(queue, job)).await
     }
 
     async fn await_finish(
@@ -144,11 +150,11 @@ impl JobAdapter for RedisAdapter {
     }
 
     async fn cancel_job(&self, queue: &QueueName, job: JobId) -> Result<CancelJob> {
-        self.store.cancel_job(queue, job).await
+        self.in_time(self.store.cancel_job(queue, job)).await
     }
 
     async fn exchange(&self, exchange: &Exchange) -> Result<ExchangeReply> {
-        self.store.exchange(exchange).await
+        self.in_time(self.store.exchange(exchange)).await
     }
 
     async fn held(
@@ -157,7 +163,7 @@ impl JobAdapter for RedisAdapter {
         incarnation: Incarnation,
         after: Option<JobId>,
     ) -> Result<HeldPage> {
-        self.store.held(queue, incarnation, after).await
+        self.in_time(self.store.held(queue, incarnation, after)).await
     }
 
     async fn heart(&self) -> Result<Box<dyn Heart>> {
@@ -165,7 +171,7 @@ impl JobAdapter for RedisAdapter {
     }
 
     async fn sweep(&self, queue: &QueueName) -> Result<SweepAnswer> {
-        self.store.sweep(queue).await
+        self.in_time(self.store.sweep(queue)).await
     }
 
     async fn wait(&self, watch: Watch) -> Result<()> {
@@ -173,31 +179,31 @@ impl JobAdapter for RedisAdapter {
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>> {
-        self.store.queues().await
+        self.in_time(self.store.queues()).await
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts> {
-        self.store.counts(queue).await
+        self.in_time(self.store.counts(queue)).await
     }
 
     async fn find(&self, queue: &QueueName, find: &Find) -> Result<Found> {
-        self.store.find(queue, find).await
+        self.in_time(self.store.find(queue, find)).await
     }
 
     async fn pause(&self, queue: &QueueName) -> Result<bool> {
-        self.store.pause(queue).await
+        self.in_time(self.store.pause(queue)).await
     }
 
     async fn resume(&self, queue: &QueueName) -> Result<bool> {
-        self.store.resume(queue).await
+        self.in_time(self.store.resume(queue)).await
     }
 
     async fn replay(&self, queue: &QueueName, job: JobId) -> Result<Operated> {
-        self.store.replay(queue, job).await
+        self.in_time(self.store.replay(queue, job)).await
     }
 
     async fn discard(&self, queue: &QueueName, job: JobId) -> Result<Operated> {
-        self.store.discard(queue, job).await
+        self.in_time(self.store.discard(queue, job)).await
     }
 
     async fn shutdown(&self) -> Result<()> {

@@ -6,17 +6,19 @@
 //! never answered is abandoned, and its successor begins at 1 under another name: should the old
 //! batch still be on its way, it is applied once or not at all, as its callers were told.
 //!
-//! A batch is driven by a task of its own, since any of its callers may go away.
+//! A batch is driven by a task of its own, since any of its callers may go away. That task takes
+//! nothing before there is a connection to send it on: so whoever's time is over by then can still
+//! withdraw, and knows that nothing was stored.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
     AdapterError, Effect, Enqueued, ErrorKind, JobSpec, MAX_BATCH, QueueName, Result,
 };
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::envelope::NewJob;
 use crate::reply::Reply;
@@ -27,12 +29,20 @@ use crate::store::{Queue, Store};
 /// batch is never split.
 const TOGETHER: (usize, usize) = (1000, 1 << 20);
 
+const OPERATION: &str = "enqueue";
+
 /// How long the server remembers a lane.
 const LANE_TTL_MS: u64 = 10 * 60 * 1000;
 
 /// The batches of one process for one queue.
 #[derive(Default)]
 pub(crate) struct Lane(Mutex<Line>);
+
+impl Lane {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Default)]
 struct Line {
@@ -46,11 +56,19 @@ struct Line {
 }
 
 impl Line {
+    /// Until when the most patient of those waits who have not withdrawn. Where nobody does, the
+    /// task that is at it ends.
+    fn wanted_until(&mut self) -> Option<Instant> {
+        self.waiting.retain(Submission::is_waiting);
+        let until = self.waiting.iter().map(|submission| submission.deadline).max();
+        self.driven = until.is_some();
+        until
+    }
+
     /// What to send next, with the lane and the number to send it under.
     fn next(&mut self) -> Option<(Vec<Submission>, String, u64)> {
         let batch = take(&mut self.waiting);
         if batch.is_empty() {
-            self.driven = false;
             return None;
         }
         if self.lane.is_empty() {
@@ -65,14 +83,27 @@ impl Line {
 /// The jobs of one caller.
 struct Submission {
     jobs: Vec<NewJob>,
-    /// [`WAITING`], then either [`SENT`] or [`WITHDRAWN`].
+    /// How long the caller waits.
+    deadline: Instant,
+    /// [`WAITING`], then either [`TAKEN`] or [`WITHDRAWN`].
     stage: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Vec<Enqueued>>>,
 }
 
 const WAITING: u8 = 0;
-const SENT: u8 = 1;
+const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
+
+impl Submission {
+    fn is_waiting(&self) -> bool {
+        self.stage.load(Ordering::SeqCst) == WAITING
+    }
+}
+
+/// Whether a submission was still waiting; if so, it no longer is.
+fn leave_waiting(stage: &AtomicU8, next: u8) -> bool {
+    stage.compare_exchange(WAITING, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+}
 
 impl Store {
     pub(crate) async fn enqueue(
@@ -92,43 +123,55 @@ impl Store {
             );
             return Err(AdapterError::new(ErrorKind::Invalid, operation, message));
         }
-        let deadline = Instant::now() + self.settings.connect_timeout;
+        let deadline = self.link.deadline();
         let queue = self.queue(queue);
         let (jobs, twins) = distinct(&batch);
         let (answer, answered) = oneshot::channel();
         let stage = Arc::new(AtomicU8::new(WAITING));
-        let submission = Submission { jobs, stage: stage.clone(), answer };
-        self.submit(&queue, submission);
-        let answers = match timeout_at(deadline, answered).await {
-            Ok(Ok(Ok(answers))) => answers,
-            Ok(Ok(Err(error))) => return Err(error),
-            Ok(Err(_)) => {
-                let message = "the task that sends batches ended";
-                let error = AdapterError::new(ErrorKind::Internal, operation, message);
-                return Err(error.with_effect(Effect::Unknown));
-            }
-            Err(_) => {
-                let withdrawn = stage
-                    .compare_exchange(WAITING, WITHDRAWN, Ordering::SeqCst, Ordering::SeqCst)
-                    .is_ok();
-                let patience = self.settings.connect_timeout;
-                let message =
-                    format!("redis did not answer within {patience:?} (JOBS_CONNECT_TIMEOUT)");
-                return Err(AdapterError::new(ErrorKind::Timeout, operation, message)
-                    .with_effect(if withdrawn { Effect::None } else { Effect::Unknown })
-                    .with_context("server", &self.server)
-                    .with_context("queue", &queue.name));
-            }
-        };
+        self.submit(&queue, Submission { jobs, deadline, stage: stage.clone(), answer });
+        let told = self.await_answer(operation, deadline, &stage, answered).await;
+        let answers = told.map_err(|error| error.with_context("queue", &queue.name))?;
         Ok(with_twins(answers, &twins))
     }
 
+    async fn await_answer(
+        &self,
+        operation: &'static str,
+        deadline: Instant,
+        stage: &AtomicU8,
+        mut answered: oneshot::Receiver<Result<Vec<Enqueued>>>,
+    ) -> Result<Vec<Enqueued>> {
+        let answer = match timeout_at(deadline, &mut answered).await {
+            Ok(answer) => answer,
+            Err(_) if leave_waiting(stage, WITHDRAWN) => {
+                return Err(self.link.out_of_time(operation, Effect::None));
+            }
+            // The batch's time is over too, most likely, and its answer says more than can be
+            // known here.
+            Err(_) => match timeout(self.settings.connect_timeout / 20, answered).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(self.link.out_of_time(operation, Effect::Unknown)),
+            },
+        };
+        answer.unwrap_or_else(|_| {
+            let message = "the task that sends batches ended";
+            let error = AdapterError::new(ErrorKind::Internal, operation, message);
+            Err(error.with_effect(Effect::Unknown))
+        })
+    }
+
     fn submit(self: &Arc<Self>, queue: &Arc<Queue>, submission: Submission) {
-        let mut line = queue.lane.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = queue.lane.line();
         line.waiting.push(submission);
         if !std::mem::replace(&mut line.driven, true) {
             tokio::spawn(drive(self.clone(), queue.clone()));
         }
+    }
+
+    /// Waits until a batch can be sent.
+    async fn ready(&self, queue: &Queue, deadline: Instant) -> Result<()> {
+        self.link.ready(OPERATION, deadline).await?;
+        self.register_until(OPERATION, queue, deadline).await
     }
 
     /// Sends one batch until it is answered: for each job, whether it was new.
@@ -138,9 +181,8 @@ impl Store {
         lane: &str,
         number: u64,
         jobs: &[&NewJob],
+        deadline: Instant,
     ) -> Result<Vec<Enqueued>> {
-        let operation = "enqueue";
-        self.register(operation, queue).await?;
         let mut cmd = script::ENQUEUE.call(&queue.keys, &queue.keys.lane(lane));
         cmd.arg(number).arg(LANE_TTL_MS).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
@@ -159,7 +201,8 @@ impl Store {
                 cmd.arg(&job.body[..]);
             }
         }
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let answer = self.link.call_until(OPERATION, &cmd, deadline).await?;
+        let mut reply = Reply::new(OPERATION, answer);
         let status = reply.text()?;
         let _now = reply.int()?;
         if status != "ok" {
@@ -178,16 +221,26 @@ impl Store {
 
 /// Sends batches until nobody waits.
 async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
-    let line = || queue.lane.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut driving = Driving { lane: &queue.lane, is_done: false };
     loop {
-        let Some((batch, lane, number)) = line().next() else { return };
+        let Some(deadline) = queue.lane.line().wanted_until() else {
+            driving.is_done = true;
+            return;
+        };
+        if let Err(error) = store.ready(&queue, deadline).await {
+            refuse(&queue.lane, &error);
+            continue;
+        }
+        let Some((batch, lane, number)) = queue.lane.line().next() else { continue };
         // Two callers with one id: the second's job is known already.
         let mut ids = HashSet::new();
         let all = batch.iter().flat_map(|submission| &submission.jobs);
         let jobs: Vec<_> = all.filter(|job| ids.insert(job.id)).collect();
-        match store.send(&queue, &lane, number, &jobs).await {
+        let deadline = batch.iter().map(|submission| submission.deadline).max();
+        let deadline = deadline.unwrap_or_else(Instant::now);
+        match store.send(&queue, &lane, number, &jobs, deadline).await {
             Ok(answers) => {
-                let mut answers: std::collections::HashMap<_, _> =
+                let mut answers: HashMap<_, _> =
                     jobs.iter().map(|job| job.id).zip(answers).collect();
                 for Submission { jobs, answer, .. } in batch {
                     let of = jobs.iter().map(|job| {
@@ -199,12 +252,41 @@ async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
                 }
             }
             Err(error) => {
-                let error = error.with_context("queue", &queue.name);
                 for Submission { answer, .. } in batch {
                     let _ = answer.send(Err(error.clone()));
                 }
-                line().lane.clear();
+                queue.lane.line().lane.clear();
             }
+        }
+    }
+}
+
+/// Answers an error to those that wait: to all of them, or, where that is that their time is over,
+/// to those of whom that is so.
+fn refuse(lane: &Lane, error: &AdapterError) {
+    let is_over = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
+    let now = Instant::now();
+    let mut line = lane.line();
+    let is_refused = |submission: &mut Submission| !is_over || submission.deadline <= now;
+    let refused: Vec<_> = line.waiting.extract_if(.., is_refused).collect();
+    drop(line);
+    for Submission { stage, answer, .. } in refused {
+        if leave_waiting(&stage, WITHDRAWN) {
+            let _ = answer.send(Err(error.clone().with_effect(Effect::None)));
+        }
+    }
+}
+
+/// A task is at a lane. Where it ends before its time, the next caller begins another.
+struct Driving<'a> {
+    lane: &'a Lane,
+    is_done: bool,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.lane.line().driven = false;
         }
     }
 }
@@ -220,11 +302,8 @@ fn take(waiting: &mut Vec<Submission>) -> Vec<Submission> {
         }
         count += 1;
     }
-    let sent = |submission: &Submission| {
-        let stage = &submission.stage;
-        stage.compare_exchange(WAITING, SENT, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    };
-    let taken: Vec<_> = waiting.drain(..count).filter(sent).collect();
+    let is_taken = |submission: &Submission| leave_waiting(&submission.stage, TAKEN);
+    let taken: Vec<_> = waiting.drain(..count).filter(is_taken).collect();
     // All of them were withdrawn: there may be others behind.
     if taken.is_empty() && !waiting.is_empty() { take(waiting) } else { taken }
 }

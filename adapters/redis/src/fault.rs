@@ -1,6 +1,6 @@
 //! What can go wrong with a command, and what that says of its effect and of the connection.
 
-use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind as RedisKind, RedisError};
 use shiftwork_adapter::{AdapterError, Effect, ErrorKind};
 
 /// A command that failed.
@@ -9,6 +9,8 @@ pub(crate) struct Fault {
     pub(crate) what: What,
     /// For people; says nothing secret.
     pub(crate) message: String,
+    /// It came in the middle of a script, which may have written something before.
+    pub(crate) midway: bool,
 }
 
 /// What a failed command says.
@@ -37,7 +39,12 @@ pub(crate) enum What {
 
 impl Fault {
     pub(crate) fn new(what: What, message: impl Into<String>) -> Self {
-        Self { what, message: message.into() }
+        Self { what, message: message.into(), midway: false }
+    }
+
+    /// Whether the server is away, and may be back.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.what, What::Broken | What::Silent | What::Unready | What::Busy)
     }
 
     /// The kind that a caller is told.
@@ -60,35 +67,171 @@ impl Fault {
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
-        let message = error.to_string();
-        Self { what: what(&error, &message), message }
+        let text = text(&error);
+        let what = what(&error, &text);
+        // A server names the script in what a command inside of it says.
+        Self { what, message: explained(what, &text), midway: text.contains("user_script") }
     }
 }
 
-/// Errors inside of a script come with the code in their text (up to 6.2), or as their code.
-fn what(error: &RedisError, message: &str) -> What {
-    let says = |code: &str| error.code() == Some(code) || message.contains(code);
+/// What the server said, in its own words; of what it did not say, the library's.
+fn text(error: &RedisError) -> String {
+    match (error.kind(), error.code(), error.detail()) {
+        (RedisKind::Io, ..) if error.is_timeout() => "no answer in time".into(),
+        (RedisKind::Io, ..) if error.is_connection_dropped() && !error.is_connection_refusal() => {
+            "the connection was closed".into()
+        }
+        (_, Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Inside of a script, errors come with their code (from 7.0 on), or have it in their text.
+fn what(error: &RedisError, text: &str) -> What {
+    let says = |code: &str| {
+        text.strip_prefix(code).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':']))
+            || text.contains(&format!("-{code} "))
+    };
+    let any = |codes: &[&str]| codes.iter().any(|code| says(code));
     match error.kind() {
         RedisKind::AuthenticationFailed => What::Denied,
         RedisKind::InvalidClientConfig | RedisKind::RESP3NotSupported => What::Invalid,
-        RedisKind::Server(ServerErrorKind::NoPerm) => What::Denied,
         _ if error.is_timeout() => What::Silent,
         _ if says("NOSCRIPT") => What::NoScript,
-        _ if ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "MISCONF", "CLUSTERDOWN"]
-            .iter()
-            .any(|code| says(code)) =>
+        _ if any(&[
+            "READONLY",
+            "MASTERDOWN",
+            "LOADING",
+            "NOREPLICAS",
+            "MISCONF",
+            "CLUSTERDOWN",
+        ]) =>
         {
             What::Unready
         }
-        _ if ["NOPERM", "NOAUTH", "WRONGPASS", "ACL failure", "no permissions"]
-            .iter()
-            .any(|code| says(code)) =>
+        _ if text.contains("max number of clients") => What::Unready,
+        _ if any(&["NOPERM", "NOAUTH", "WRONGPASS", "DENIED"]) => What::Denied,
+        _ if text.contains("The user executing the script can't")
+            || text.contains("ACL failure in script") =>
         {
             What::Denied
         }
-        _ if says("OOM command not allowed") => What::Full,
+        _ if any(&["MOVED", "ASK", "CROSSSLOT"]) => What::Invalid,
+        _ if text.contains("DB index is out of range") => What::Invalid,
+        _ if says("OOM") => What::Full,
         _ if says("BUSY") => What::Busy,
         RedisKind::Io | RedisKind::Parse => What::Broken,
         _ => What::Corrupt,
+    }
+}
+
+/// The text with what to do, where that is known.
+fn explained(what: What, text: &str) -> String {
+    let says = |part: &str| text.contains(part);
+    match what {
+        What::Full => format!(
+            "the server is full ({text}); raise its maxmemory, or let jobs be run or discarded"
+        ),
+        What::Denied if says("WRONGPASS") => format!(
+            "the server does not take this user and password ({text}); set the right ones in \
+             JOBS_REDIS_URL"
+        ),
+        What::Denied if says("NOAUTH") => format!(
+            "the server wants a password ({text}); set JOBS_REDIS_URL to \
+             redis://user:password@host:port"
+        ),
+        What::Denied => {
+            format!("{text}; give the user the permissions that docs/production.md names")
+        }
+        What::Invalid if says("DB index") => format!(
+            "the server does not have the database that JOBS_REDIS_URL names ({text}); its setting \
+             `databases` says how many there are, counted from 0"
+        ),
+        What::Invalid if says("MOVED") || says("ASK") || says("CROSSSLOT") => format!(
+            "the server is a node of a cluster ({text}), which this version of shiftwork cannot \
+             use; use a single server"
+        ),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server says, read as the library reads it.
+    fn said(reply: &str) -> Fault {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
+        let redis::Value::ServerError(error) = value else { panic!("{reply} is an error") };
+        RedisError::from(error).into()
+    }
+
+    #[test]
+    fn what_servers_say_is_understood() {
+        for (reply, what, midway) in [
+            ("NOSCRIPT No matching script. Please use EVAL.", What::NoScript, false),
+            ("LOADING Redis is loading the dataset in memory", What::Unready, false),
+            ("READONLY You can't write against a read only replica.", What::Unready, false),
+            (
+                "READONLY You can't write against a read only replica. script: e0e1f9, on \
+                 @user_script:1.",
+                What::Unready,
+                true,
+            ),
+            (
+                "ERR Error running script (call to f_e0e1f9): @user_script:7: @user_script: 7: \
+                 -READONLY You can't write against a read only replica.",
+                What::Unready,
+                true,
+            ),
+            ("ERR max number of clients reached", What::Unready, false),
+            ("MISCONF Redis is configured to save RDB snapshots, but", What::Unready, false),
+            ("OOM command not allowed when used memory > 'maxmemory'.", What::Full, false),
+            (
+                "ERR Error running script (call to f_e0e1f9): @user_script:7: @user_script: 7: \
+                 -OOM command not allowed when used memory > 'maxmemory'.",
+                What::Full,
+                true,
+            ),
+            ("BUSY Redis is busy running a script.", What::Busy, false),
+            ("WRONGPASS invalid username-password pair", What::Denied, false),
+            ("NOAUTH Authentication required.", What::Denied, false),
+            ("NOPERM this user has no permissions to run the 'get' command", What::Denied, false),
+            ("DENIED Redis is running in protected mode", What::Denied, false),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: \
+                 afa583, on @user_script:1.",
+                What::Denied,
+                true,
+            ),
+            (
+                "ERR ACL failure in script: User app has no permissions to run the 'hset' command \
+                 script: afa583, on @user_script:1.",
+                What::Denied,
+                true,
+            ),
+            ("MOVED 3999 127.0.0.1:6381", What::Invalid, false),
+            ("ERR DB index is out of range", What::Invalid, false),
+            ("WRONGTYPE Operation against a key holding the wrong kind", What::Corrupt, false),
+            ("ERR a job named BUSY or LOADING", What::Corrupt, false),
+        ] {
+            let fault = said(reply);
+            assert_eq!((fault.what, fault.midway), (what, midway), "{reply}: {}", fault.message);
+            assert!(fault.message.contains(reply), "{reply}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ended_is_said_in_plain_words() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let fault = Fault::from(RedisError::from(broken));
+        assert_eq!((fault.what, &*fault.message), (What::Broken, "the connection was closed"));
+        let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let fault = Fault::from(RedisError::from(silent));
+        assert_eq!((fault.what, &*fault.message), (What::Silent, "no answer in time"));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let fault = Fault::from(RedisError::from(refused));
+        assert_eq!(fault.what, What::Broken);
+        assert!(fault.message.contains("refused"), "{}", fault.message);
     }
 }

@@ -17,6 +17,9 @@ use crate::store::{Queue, Store};
 /// How often to look although nothing was told.
 const POLL: Duration = Duration::from_secs(5);
 
+/// How soon to look again after a store could not say.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// How much longer than the wait the store remembers it, in ms.
 const MARGIN_MS: u64 = 60_000;
 
@@ -41,15 +44,16 @@ impl Store {
         let awaiting = queue.wakeups.await_end(job);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            let mut pause = POLL;
             match self.stage(&queue, job, left).await {
                 Ok(Stage::Gone) => return Ok(None),
                 Ok(Stage::Ended) => return self.job(name, job).await,
                 Ok(Stage::Pending) => {}
-                // There is time left, and the store may come back in it.
-                Err(error) if error.is_retryable() && Instant::now() < deadline => continue,
+                // There is time left, and the store may be better in a while.
+                Err(error) if error.is_retryable() && Instant::now() < deadline => pause = RETRY,
                 Err(error) => return Err(error),
             }
-            let poll = deadline.min(Instant::now() + POLL);
+            let poll = deadline.min(Instant::now() + pause);
             let told = timeout_at(poll, awaiting.bell.notified()).await;
             self.check_open("await_finish")?;
             if told.is_err() && Instant::now() >= deadline {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value};
-use shiftwork_adapter::{Beat, BeatReply, Effect, Heart, Result};
+use shiftwork_adapter::{AdapterError, Beat, BeatReply, Effect, Heart, Result};
 
 use crate::envelope::millis;
 use crate::fault::{Fault, What};
+use crate::link::{all_with_sources, good};
 use crate::reply::Reply;
 use crate::script;
-use crate::server::load_scripts;
 use crate::store::Store;
 
 /// A way to renew leases. One that failed is replaced by whoever has it.
@@ -25,7 +25,7 @@ impl RedisHeart {
         let operation = "heart";
         store.check_open(operation)?;
         let opened = store.server.open(|_| {}).await;
-        let connection = opened.map_err(|fault| told(&store, operation, fault))?;
+        let connection = opened.map_err(|fault| told(&store, operation, fault, Effect::None))?;
         Ok(Self { store, connection })
     }
 }
@@ -43,14 +43,15 @@ impl Heart for RedisHeart {
             pipeline.add_command(cmd);
         }
         let answers = match self.send(&pipeline, beats.len()).await {
+            // The server has lost its scripts.
             Err(fault) if fault.what == What::NoScript => {
-                let loaded = load_scripts(&mut self.connection).await;
-                loaded.map_err(|fault| told(&self.store, operation, fault))?;
-                self.send(&pipeline, beats.len()).await
+                self.send(&all_with_sources(&pipeline), beats.len()).await
             }
             answers => answers,
         };
-        let answers = answers.map_err(|fault| told(&self.store, operation, fault))?;
+        // A renewal that may have happened does no harm.
+        let told = |fault| told(&self.store, operation, fault, Effect::Unknown);
+        let answers = answers.map_err(told)?;
         answers.into_iter().map(|answer| read(operation, answer)).collect()
     }
 }
@@ -61,10 +62,6 @@ impl RedisHeart {
             return Ok(Vec::new());
         }
         let values = self.connection.send_packed_commands(pipeline, 0, count).await?;
-        let good = |value| match value {
-            Value::ServerError(error) => Err(Fault::from(redis::RedisError::from(error))),
-            value => Ok(value),
-        };
         values.into_iter().map(good).collect()
     }
 }
@@ -78,7 +75,6 @@ fn read(operation: &'static str, answer: Value) -> Result<BeatReply> {
     }
 }
 
-/// A renewal that may have happened does no harm.
-fn told(store: &Store, operation: &'static str, fault: Fault) -> shiftwork_adapter::AdapterError {
-    fault.into_error(operation, Effect::Unknown).with_context("server", &store.server)
+fn told(store: &Store, operation: &'static str, fault: Fault, effect: Effect) -> AdapterError {
+    fault.into_error(operation, effect).with_context("server", &store.server)
 }

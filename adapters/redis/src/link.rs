@@ -15,6 +15,7 @@
 //!
 //! **Never** a blocking command: what the server pops for a connection that is gone is gone too.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,13 +24,15 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, PushInfo, PushKind, Value};
 use shiftwork_adapter::{AdapterError, Effect, ErrorKind, Result};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::{debug, error, info, warn};
 
 use crate::fault::{Fault, What};
-use crate::server::{Server, load_scripts};
+use crate::script;
+use crate::server::Server;
 
-/// The shortest and the longest pause before another try to connect.
+/// The shortest and the longest pause before another try to connect. However long, a call that
+/// waits lives to see several tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// How often at most a server that stays away is spoken of: each time twice as rarely.
@@ -37,6 +40,11 @@ const SAY_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 
 /// A connection that breaks sooner than this has not shown that it is any good.
 const PROVED_AFTER: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    /// Until when the commands of one call may take.
+    static DEADLINE: Instant;
+}
 
 /// The shared connection. Dropped, it ends.
 pub(crate) struct Link {
@@ -96,10 +104,31 @@ impl Link {
         Self { shared }
     }
 
+    /// Lets all commands that `call` sends take no longer together than one may.
+    pub(crate) async fn as_one<T>(&self, call: impl Future<Output = T>) -> T {
+        DEADLINE.scope(self.deadline(), call).await
+    }
+
+    /// Until when a call that is made now may take.
+    pub(crate) fn deadline(&self) -> Instant {
+        let until = DEADLINE.try_with(|deadline| *deadline);
+        until.unwrap_or_else(|_| Instant::now() + self.shared.patience)
+    }
+
     /// Sends a command until it is answered, for at most the connect timeout.
     pub(crate) async fn call(&self, operation: &'static str, cmd: &Cmd) -> Result<Value> {
-        let deadline = Instant::now() + self.shared.patience;
-        let mut values = self.shared.send(operation, Sent::One(cmd), deadline).await?;
+        self.call_until(operation, cmd, self.deadline()).await
+    }
+
+    /// The same, for at most until then.
+    pub(crate) async fn call_until(
+        &self,
+        operation: &'static str,
+        cmd: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value> {
+        let sent = Sent::One(Cow::Borrowed(cmd));
+        let mut values = self.shared.send(operation, sent, deadline).await?;
         values.pop().ok_or_else(|| missing(operation))
     }
 
@@ -117,9 +146,24 @@ impl Link {
         for cmd in commands {
             pipeline.add_command(cmd);
         }
-        let deadline = Instant::now() + self.shared.patience;
-        let values = self.shared.send(operation, Sent::Many(&pipeline, count), deadline).await?;
+        let sent = Sent::Many(Cow::Owned(pipeline), count);
+        let values = self.shared.send(operation, sent, self.deadline()).await?;
         if values.len() == count { Ok(values) } else { Err(missing(operation)) }
+    }
+
+    /// Waits until there is a connection, but not longer than until then.
+    pub(crate) async fn ready(&self, operation: &'static str, deadline: Instant) -> Result<()> {
+        self.shared.ready(operation, deadline, Effect::None).await.map(drop)
+    }
+
+    /// What to tell of a call whose time is over, as far as that is known.
+    pub(crate) fn out_of_time(&self, operation: &'static str, effect: Effect) -> AdapterError {
+        let fault = match &*self.shared.state.borrow() {
+            State::Connecting(Some(fault)) | State::Refused(fault) => fault.clone(),
+            State::Connecting(None) => no_connection(),
+            State::Ready(_) | State::Closed => Fault::new(What::Silent, "no answer in time"),
+        };
+        self.shared.error(fault, operation, effect)
     }
 
     /// Subscribes to one channel more, which the listener already names.
@@ -156,41 +200,79 @@ impl Drop for Link {
 }
 
 /// What is sent: a command, or several at once.
-#[derive(Clone, Copy)]
 enum Sent<'a> {
-    One(&'a Cmd),
-    Many(&'a redis::Pipeline, usize),
+    One(Cow<'a, Cmd>),
+    Many(Cow<'a, redis::Pipeline>, usize),
 }
 
 impl Sent<'_> {
-    async fn on(self, connection: &mut MultiplexedConnection) -> Result<Vec<Value>, Fault> {
+    /// Whether some of it can have been executed though an error came back.
+    fn is_several(&self) -> bool {
+        matches!(self, Self::Many(_, count) if *count > 1)
+    }
+
+    async fn on(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Value>, Fault> {
         match self {
-            Self::One(cmd) => match connection.send_packed_command(cmd).await? {
-                Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
-                value => Ok(vec![value]),
-            },
+            Self::One(cmd) => Ok(vec![good(connection.send_packed_command(cmd).await?)?]),
             Self::Many(pipeline, count) => {
-                let values = connection.send_packed_commands(pipeline, 0, count).await?;
-                let mut good = Vec::with_capacity(values.len());
-                for value in values {
-                    match value {
-                        Value::ServerError(error) => {
-                            return Err(redis::RedisError::from(error).into());
-                        }
-                        value => good.push(value),
-                    }
-                }
-                Ok(good)
+                let values = connection.send_packed_commands(pipeline, 0, *count).await?;
+                values.into_iter().map(good).collect()
             }
         }
     }
+
+    /// The same, for a server that has lost its scripts.
+    fn with_sources(&self) -> Self {
+        match self {
+            Self::One(cmd) => Self::One(Cow::Owned(with_source(cmd))),
+            Self::Many(pipeline, count) => {
+                Self::Many(Cow::Owned(all_with_sources(pipeline)), *count)
+            }
+        }
+    }
+}
+
+/// A value, unless it is an error.
+pub(crate) fn good(value: Value) -> Result<Value, Fault> {
+    match value {
+        Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
+        value => Ok(value),
+    }
+}
+
+/// The call of a script with the script itself instead of its name: it is executed even where the
+/// server forgets its scripts all the time.
+fn with_source(cmd: &Cmd) -> Cmd {
+    let arguments: Vec<&[u8]> = cmd
+        .args_iter()
+        .map(|argument| match argument {
+            redis::Arg::Simple(argument) => argument,
+            _ => b"",
+        })
+        .collect();
+    let [b"EVALSHA", sha, rest @ ..] = &arguments[..] else { return cmd.clone() };
+    let Some(script) = script::all().find(|script| script.sha.as_bytes() == *sha) else {
+        return cmd.clone();
+    };
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(&script.source).arg(rest);
+    cmd
+}
+
+/// As [`with_source`], for each.
+pub(crate) fn all_with_sources(pipeline: &redis::Pipeline) -> redis::Pipeline {
+    let mut all = redis::Pipeline::with_capacity(pipeline.len());
+    for cmd in pipeline.cmd_iter() {
+        all.add_command(with_source(cmd));
+    }
+    all
 }
 
 impl Shared {
     async fn send(
         &self,
         operation: &'static str,
-        sent: Sent<'_>,
+        mut sent: Sent<'_>,
         deadline: Instant,
     ) -> Result<Vec<Value>> {
         // Whether it can have been executed by now.
@@ -207,6 +289,12 @@ impl Shared {
                     return Err(self.error(fault, operation, Effect::Unknown));
                 }
             };
+            // Of several, some may have been executed before the one that was refused. A script
+            // that is full or on a replica is stopped at its first write, by other faults anywhere.
+            let in_part = fault.midway && !fault.is_away() && fault.what != What::Full;
+            if sent.is_several() || in_part {
+                effect = Effect::Unknown;
+            }
             match fault.what {
                 What::Broken | What::Silent => {
                     effect = Effect::Unknown;
@@ -214,22 +302,15 @@ impl Shared {
                 }
                 What::Unready => self.give_up(epoch, &fault),
                 What::NoScript => {
-                    debug!(server = %self.server, "the server has lost its scripts; giving them again");
-                    if let Err(fault) = load_scripts(&mut connection).await {
-                        self.give_up(epoch, &fault);
-                    }
+                    debug!(server = %self.server, "the server has lost its scripts");
+                    sent = sent.with_sources();
                 }
                 What::Busy => {
-                    sleep(pause).await;
+                    sleep_until(deadline.min(Instant::now() + pause)).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
-                // Of several, some may have been executed before the one that was refused; and a
-                // script that meets what it does not expect stops in the middle.
-                What::Full | What::Denied | What::Corrupt | What::Invalid => {
-                    let several = matches!(sent, Sent::Many(..));
-                    if several || fault.what == What::Corrupt {
-                        effect = Effect::Unknown;
-                    }
+                What::Corrupt => return Err(self.error(fault, operation, Effect::Unknown)),
+                What::Full | What::Denied | What::Invalid => {
                     return Err(self.error(fault, operation, effect));
                 }
             }
@@ -259,9 +340,7 @@ impl Shared {
                 State::Refused(fault) => return Err(self.error(fault, operation, effect)),
                 State::Connecting(why) => {
                     if timeout_at(deadline, state.changed()).await.is_err() {
-                        let fault = why.unwrap_or_else(|| {
-                            Fault::new(What::Silent, "no connection came about")
-                        });
+                        let fault = why.unwrap_or_else(no_connection);
                         return Err(self.error(fault, operation, effect));
                     }
                 }
@@ -269,19 +348,15 @@ impl Shared {
         }
     }
 
-    fn error(&self, fault: Fault, operation: &'static str, effect: Effect) -> AdapterError {
-        let away = matches!(fault.what, What::Broken | What::Silent | What::Unready | What::Busy);
-        let error = if away {
+    fn error(&self, mut fault: Fault, operation: &'static str, effect: Effect) -> AdapterError {
+        if fault.is_away() {
             let patience = self.patience;
-            let message = format!(
-                "redis did not answer within {patience:?} (JOBS_CONNECT_TIMEOUT): {}",
+            fault.message = format!(
+                "redis could not do it within {patience:?} (JOBS_CONNECT_TIMEOUT): {}",
                 fault.message
             );
-            Fault::new(fault.what, message).into_error(operation, effect)
-        } else {
-            fault.into_error(operation, effect)
-        };
-        error.with_context("server", &self.server)
+        }
+        fault.into_error(operation, effect).with_context("server", &self.server)
     }
 
     /// Tells the supervisor that a connection is of no more use.
@@ -296,6 +371,10 @@ impl Shared {
         // Where nobody listens, the link is closed.
         let _ = self.broken.send((epoch, fault.clone()));
     }
+}
+
+fn no_connection() -> Fault {
+    Fault::new(What::Silent, "no connection came about")
 }
 
 fn missing(operation: &'static str) -> AdapterError {
@@ -341,7 +420,7 @@ async fn supervise(shared: Arc<Shared>, mut breaks: mpsc::UnboundedReceiver<(u64
                     });
                 }
             }
-            sleep(troubles.pause()).await;
+            sleep(troubles.pause().min(shared.patience / 4)).await;
         }
     };
     tokio::select! {
@@ -381,9 +460,17 @@ async fn connect(shared: &Arc<Shared>, epoch: u64) -> Result<MultiplexedConnecti
     let connecting = async {
         let mut connection = shared.server.open(push).await?;
         shared.server.prepare(&mut connection).await?;
-        for channel in shared.listener.channels() {
-            connection.subscribe(channel).await?;
-        }
+        let mut channels = shared.listener.channels();
+        channels.extend_from_slice(shared.server.silent_channels());
+        let subscribed = connection.subscribe(&channels).await;
+        subscribed.map_err(|error| match Fault::from(error) {
+            mut fault if fault.what == What::Denied => {
+                let channels = channels.join(", ");
+                fault.message += &format!(" (it was to SUBSCRIBE to {channels})");
+                fault
+            }
+            fault => fault,
+        })?;
         Ok(connection)
     };
     match timeout(shared.patience, connecting).await {
@@ -409,10 +496,15 @@ impl Troubles {
             None => (true, SAY_AGAIN.0),
             Some((at, silence)) => (now >= at + silence, (silence * 2).min(SAY_AGAIN.1)),
         };
-        if due {
-            self.said = Some((now, silence));
-            warn!(%server, tries = self.count, away_for = ?since.elapsed(), "redis is away: {}",
-                fault.message);
+        if !due {
+            return;
+        }
+        self.said = Some((now, silence));
+        let (tries, away_for) = (self.count, since.elapsed());
+        if fault.is_away() || fault.what == What::Full {
+            warn!(%server, tries, ?away_for, "redis is away: {}", fault.message);
+        } else {
+            error!(%server, tries, ?away_for, "redis cannot be used: {}", fault.message);
         }
     }
 

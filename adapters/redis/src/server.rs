@@ -8,15 +8,19 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, PushInfo,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue,
+    IntoConnectionInfo, ProtocolVersion, PushInfo, Value,
 };
 use tracing::{info, warn};
 
 use crate::envelope::VERSION;
 use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
+use crate::link::good;
 use crate::script;
+
+/// Tries every command that the scripts use.
+const CHECK: &str = include_str!("scripts/check.lua");
 
 /// The oldest server whose commands the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
@@ -27,9 +31,10 @@ pub(crate) struct Server {
     /// Without user and password.
     shown: String,
     names: std::sync::Arc<NamespaceKeys>,
-    /// How long opening may take.
-    connect: Duration,
-    /// How long an answer may take.
+    /// Keys, and channels, that nobody uses: one as those of the namespace are, one as those of
+    /// its queues.
+    checks: [String; 2],
+    /// How long an answer may take, and opening a connection.
     response: Duration,
     /// What was said of it the last time, so that it is said once.
     said: Mutex<Option<Looked>>,
@@ -57,7 +62,8 @@ impl Server {
         let client = Client::open(info).map_err(|fault| fault.to_string())?;
         // Two tries fit into the time that a call may take.
         let response = connect * 2 / 5;
-        Ok(Self { client, shown, names, connect, response, said: Mutex::new(None) })
+        let checks = [names.check.clone(), names.check.replacen('}', ":check}", 1)];
+        Ok(Self { client, shown, names, checks, response, said: Mutex::new(None) })
     }
 
     /// Opens a connection whose pushed messages go to `push`.
@@ -66,7 +72,7 @@ impl Server {
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<MultiplexedConnection, Fault> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect))
+            .set_connection_timeout(Some(self.response))
             .set_response_timeout(Some(self.response))
             .set_push_sender(move |message| {
                 push(message);
@@ -76,18 +82,40 @@ impl Server {
     }
 
     /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
-    /// scripts, and says once what people should know of it.
+    /// scripts, and says once what people should know of it. In few round trips: a process that
+    /// comes back over a slow network has callers who wait.
     pub(crate) async fn prepare(
         &self,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Fault> {
         let began = Instant::now();
-        let _: String = redis::cmd("PING").query_async(connection).await?;
+        let _: Value = redis::cmd("PING").query_async(connection).await?;
         let round_trip = began.elapsed();
-        let looked = self.look(connection).await?;
-        self.check_format(connection).await?;
-        self.check_permissions(connection).await?;
-        load_scripts(connection).await?;
+
+        let sha = redis::Script::new(CHECK).get_hash().to_owned();
+        let mut questions = redis::pipe();
+        questions.cmd("INFO");
+        // By both ways in which scripts are called.
+        for ((way, script), check) in [("EVAL", CHECK), ("EVALSHA", &sha)].iter().zip(&self.checks)
+        {
+            questions.cmd(way).arg(script).arg(1).arg(check).arg(check);
+        }
+        questions.cmd("GET").arg(&self.names.format);
+        for script in script::all() {
+            questions.cmd("SCRIPT").arg("LOAD").arg(&script.source);
+        }
+        let count = questions.len();
+        let answers = connection.send_packed_commands(&questions, 0, count).await?;
+        let mut answers = answers.into_iter().map(good);
+        let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
+
+        let looked = self.look(next())?;
+        for check in &self.checks {
+            self.check_permissions(check, next())?;
+        }
+        let format = read(next()?)?;
+        answers.try_for_each(|loaded| loaded.map(drop))?;
+        self.check_format(connection, format).await?;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.as_ref() != Some(&looked) {
             self.say(&looked, round_trip);
@@ -96,18 +124,15 @@ impl Server {
         Ok(())
     }
 
-    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Looked, Fault> {
-        let info: String = match redis::cmd("INFO").query_async(connection).await {
-            Ok(info) => info,
-            Err(error) => {
-                let fault = Fault::from(error);
-                if fault.what != What::Denied {
-                    return Err(fault);
-                }
+    fn look(&self, info: Result<Value, Fault>) -> Result<Looked, Fault> {
+        let info: String = match info {
+            Ok(info) => read(info)?,
+            Err(fault) if fault.what == What::Denied => {
                 warn!(server = %self, "the user may not use INFO: version and settings of the \
                     server are not checked");
                 String::new()
             }
+            Err(fault) => return Err(fault),
         };
         let field = |name: &str| {
             info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -132,10 +157,52 @@ impl Server {
         })
     }
 
-    async fn check_format(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    /// What the script that tries every command has found on a key, and a channel, of this name.
+    fn check_permissions(&self, check: &str, answer: Result<Value, Fault>) -> Result<(), Fault> {
+        let refused: Vec<String> = match answer {
+            Ok(answer) => read(answer)?,
+            Err(mut fault) => {
+                if fault.what == What::Denied && fault.message.contains("key") {
+                    fault.message += &format!(" (the key was {check})");
+                }
+                return Err(fault);
+            }
+        };
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let refused = refused.join(", ");
+        Err(Fault::new(
+            What::Denied,
+            format!(
+                "the user may not use {refused} on keys and channels such as {check}; its rules \
+                 need what docs/production.md names"
+            ),
+        ))
+    }
+
+    /// Channels on which nothing is ever said but by such tries: who may not subscribe to them is
+    /// told so at once, and not when it first has to wait for something.
+    pub(crate) fn silent_channels(&self) -> &[String] {
+        &self.checks
+    }
+
+    async fn check_format(
+        &self,
+        connection: &mut MultiplexedConnection,
+        stored: Option<String>,
+    ) -> Result<(), Fault> {
         let key = &self.names.format;
-        let _: bool = redis::cmd("SETNX").arg(key).arg(VERSION).query_async(connection).await?;
-        let found: String = redis::cmd("GET").arg(key).query_async(connection).await?;
+        let found = match stored {
+            Some(found) => found,
+            // Only where there is none: a server that is full takes no new key, and can be used.
+            None => {
+                let mut first = redis::cmd("SET");
+                first.arg(key).arg(VERSION).arg("NX");
+                let _: Value = first.query_async(connection).await?;
+                redis::cmd("GET").arg(key).query_async(connection).await?
+            }
+        };
         match found.parse::<u32>() {
             Ok(format) if format <= VERSION.into() => Ok(()),
             _ => Err(Fault::new(
@@ -147,36 +214,6 @@ impl Server {
                 ),
             )),
         }
-    }
-
-    /// Tries every command that the scripts use, where permissions are restricted.
-    async fn check_permissions(&self, connection: &mut MultiplexedConnection) -> Result<(), Fault> {
-        let channel = format!("{}:check", self.names.schedules);
-        let mut refused: Vec<String> = redis::cmd("EVAL")
-            .arg(include_str!("scripts/check.lua"))
-            .arg(1)
-            .arg(&self.names.check)
-            .arg(&channel)
-            .query_async(connection)
-            .await?;
-        // No script may subscribe. Nothing is ever said on that channel but by such tries.
-        if let Err(error) = connection.subscribe(&channel).await {
-            match Fault::from(error) {
-                fault if fault.what == What::Denied => refused.push("SUBSCRIBE".into()),
-                fault => return Err(fault),
-            }
-        }
-        if refused.is_empty() {
-            return Ok(());
-        }
-        Err(Fault::new(
-            What::Denied,
-            format!(
-                "the user may not use {}; its rules need them, on the keys and channels that \
-                 docs/production.md names",
-                refused.join(", ")
-            ),
-        ))
     }
 
     fn say(&self, looked: &Looked, round_trip: Duration) {
@@ -203,19 +240,8 @@ impl fmt::Display for Server {
     }
 }
 
-/// Gives a server the scripts.
-pub(crate) async fn load_scripts(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
-    let mut pipeline = redis::pipe();
-    for script in script::all() {
-        pipeline.add_command(load(&script.source)).ignore();
-    }
-    Ok(pipeline.query_async(connection).await?)
-}
-
-fn load(source: &str) -> Cmd {
-    let mut cmd = redis::cmd("SCRIPT");
-    cmd.arg("LOAD").arg(source);
-    cmd
+fn read<T: FromRedisValue>(answer: Value) -> Result<T, Fault> {
+    redis::from_redis_value(answer).map_err(|error| Fault::from(redis::RedisError::from(error)))
 }
 
 fn check_version(version: &str) -> Result<(), Fault> {
@@ -247,7 +273,11 @@ fn read_url(url: &str) -> Result<ConnectionInfo, String> {
         return Err("TLS (rediss://) is not in this version of shiftwork yet; use redis://".into());
     }
     // What the library says of a URL may repeat its password.
-    url.trim().into_connection_info().map_err(|_| allowed.to_owned())
+    let info = url.trim().into_connection_info().map_err(|_| allowed.to_owned())?;
+    if info.redis_settings().db() < 0 {
+        return Err(format!("databases are numbered from 0; {allowed}"));
+    }
+    Ok(info)
 }
 
 fn show(info: &ConnectionInfo) -> String {

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Connection, ErrorKind, Namespace, QueueName, Result, Schedule, ScheduleId,
-    StoreSettings,
+    AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, Schedule,
+    ScheduleId, StoreSettings,
 };
-
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::enqueue::Lane;
 use crate::envelope::millis;
 use crate::keys::{NamespaceKeys, QueueKeys};
 use crate::link::{Link, Listener};
+use crate::reply::Reply;
 use crate::server::Server;
 use crate::wakeup::{Bell, Wakeups};
 
@@ -65,8 +66,11 @@ impl Store {
     pub(crate) fn new(connection: Connection, url: &str) -> Result<Arc<Self>> {
         let settings = connection.settings;
         let names = Arc::new(NamespaceKeys::new(&connection.namespace));
-        let server = Server::new(url, names.clone(), settings.connect_timeout)
-            .map_err(|fault| AdapterError::new(ErrorKind::Invalid, "connect", fault))?;
+        let server =
+            Server::new(url, names.clone(), settings.connect_timeout).map_err(|fault| {
+                let message = format!("JOBS_REDIS_URL is no URL of a server: {fault}");
+                AdapterError::new(ErrorKind::Invalid, "connect", message)
+            })?;
         let server = Arc::new(server);
         let local = Arc::new(Local {
             process: format!("{:016x}", fastrand::u64(..)),
@@ -93,16 +97,44 @@ impl Store {
 
     /// Makes sure that a queue is known by name, before the first thing is written to it.
     pub(crate) async fn register(&self, operation: &'static str, queue: &Queue) -> Result<()> {
+        self.register_until(operation, queue, self.link.deadline()).await
+    }
+
+    /// The same, for at most until then.
+    pub(crate) async fn register_until(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        deadline: Instant,
+    ) -> Result<()> {
         let epoch = self.link.epoch();
         // Once a connection: a failover may have lost it.
         if epoch != 0 && queue.registered.load(Ordering::Relaxed) == epoch {
             return Ok(());
         }
-        let mut cmd = redis::cmd("SADD");
-        cmd.arg(&self.names.queues).arg(queue.name.as_str());
-        self.call(operation, &cmd).await?;
+        let mut add = redis::cmd("SADD");
+        add.arg(&self.names.queues).arg(queue.name.as_str());
+        if let Err(error) = self.link.call_until(operation, &add, deadline).await {
+            let is_known = || self.is_registered(operation, queue, deadline);
+            // A server that is full adds nothing, and the queue's jobs can be settled all the same.
+            if error.kind() != ErrorKind::Capacity || !is_known().await? {
+                return Err(error.with_effect(Effect::None));
+            }
+        }
         queue.registered.store(epoch, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn is_registered(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let mut ask = redis::cmd("SMISMEMBER");
+        ask.arg(&self.names.queues).arg(queue.name.as_str());
+        let answer = self.link.call_until(operation, &ask, deadline).await?;
+        Ok(Reply::new(operation, answer).int()? == 1)
     }
 
     /// Makes sure that this process hears of what happens in a queue.

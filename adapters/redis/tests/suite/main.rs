@@ -4,11 +4,20 @@
 //!
 //! Every test has a server of its own, so that it may stall, kill or refuse it.
 
-#![allow(clippy::unwrap_used, unreachable_pub, dead_code, unused_imports)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod events;
 mod monitor;
 mod support;
 mod workload;
 
+mod flushes;
 mod keys;
 mod lua;
+mod outages;
+mod permissions;
+mod pressure;
+mod shutdown;
+mod urls;
+mod wakeups;
+mod warnings;
