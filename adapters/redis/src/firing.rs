@@ -36,7 +36,8 @@ impl Store {
             answers[place] = match answer.as_str() {
                 "job" => {
                     // Its job makes the queue a used one.
-                    self.register(operation, &self.queue(&schedule.queue)).await?;
+                    let registered = self.register(operation, &self.queue(&schedule.queue)).await;
+                    registered.map_err(|error| error.with_effect(Effect::Stored))?;
                     Fired::Job(job_of(&batch[place]))
                 }
                 "overlapped" => Fired::Overlapped,

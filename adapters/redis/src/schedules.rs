@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError};
 
 use redis::Value;
 use shiftwork_adapter::{
-    AdapterError, Defined, ErrorKind, JobId, LastRun, QueueName, Result, Schedule, ScheduleId,
-    ScheduleRecord, Schedules, Timestamp,
+    AdapterError, Defined, Effect, ErrorKind, JobId, LastRun, QueueName, Result, Schedule,
+    ScheduleId, ScheduleRecord, Schedules, Timestamp,
 };
 use tracing::error;
 
@@ -37,12 +37,22 @@ impl Store {
         let before = self.queue_of(operation, &schedule.id).await?;
         let mut revision = 0;
         if let Some(before) = before.as_ref().filter(|before| **before != schedule.queue) {
-            revision = self.remove(operation, before, &schedule.id).await?;
+            // Looked up before, too: of a removal that was sent again, it is not told any more.
+            let known = match self.stored_in(operation, before, &schedule.id).await {
+                Ok(stored) => stored.map_or(0, |(revision, _)| revision),
+                Err(error) if error.kind() == ErrorKind::Corrupt => 0,
+                Err(error) => return Err(error),
+            };
+            let removed = self.remove(operation, before, &schedule.id).await?;
+            revision = removed.max(i64::try_from(known).unwrap_or(i64::MAX));
         }
+        // What fails from now on comes after something was done.
+        let moves = before.is_some() && before.as_ref() != Some(&schedule.queue);
+        let in_part = |error| if moves { unknown(error) } else { error };
         if before.as_ref() != Some(&schedule.queue) {
             let mut cmd = redis::cmd("HSET");
             cmd.arg(&self.names.schedules).arg(schedule.id.as_str()).arg(schedule.queue.as_str());
-            self.call(operation, &cmd).await?;
+            self.call(operation, &cmd).await.map_err(in_part)?;
         }
         let queue = self.queue(&schedule.queue);
         let mut cmd = script::SCHEDULE.call(&queue.keys, &Named::default());
@@ -51,7 +61,7 @@ impl Store {
             .arg(text(next))
             .arg(revision)
             .arg(&self.names.schedules);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, &cmd).await.map_err(in_part)?);
         let answer = reply.text()?;
         match answer.as_str() {
             "created" if revision == 0 => Ok(Defined::Created),
@@ -69,8 +79,10 @@ impl Store {
         let local = self.queue(&queue);
         let mut cmd = script::UNINDEX.call(&local.keys, &Named::default());
         cmd.arg(schedule.as_str()).arg(queue.as_str());
-        self.call(operation, &cmd).await?;
-        Ok(revision > 0)
+        let answer = self.call(operation, &cmd).await.map_err(unknown)?;
+        // A removal that was sent again finds nothing; but in the index it is still.
+        let unindexed = Reply::new(operation, answer).int()? == 1;
+        Ok(unindexed || revision > 0)
     }
 
     pub(crate) async fn is_scheduled(&self, schedule: &ScheduleId) -> Result<bool> {
@@ -131,8 +143,17 @@ impl Store {
         schedule: &ScheduleId,
     ) -> Result<Option<(u64, Arc<Schedule>)>> {
         let Some(queue) = self.queue_of(operation, schedule).await? else { return Ok(None) };
+        self.stored_in(operation, &queue, schedule).await
+    }
+
+    async fn stored_in(
+        &self,
+        operation: &'static str,
+        queue: &QueueName,
+        schedule: &ScheduleId,
+    ) -> Result<Option<(u64, Arc<Schedule>)>> {
         let mut cmd = redis::cmd("HGET");
-        cmd.arg(self.queue(&queue).keys.schedules()).arg(schedule.as_str());
+        cmd.arg(self.queue(queue).keys.schedules()).arg(schedule.as_str());
         let stored = Reply::new(operation, self.call(operation, &cmd).await?).text_or_nil()?;
         let Some(text) = stored else { return Ok(None) };
         let record = record(schedule.as_str(), &text).ok_or_else(|| {
@@ -193,6 +214,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Of several steps, those before the one that failed are done.
+fn unknown(error: AdapterError) -> AdapterError {
+    error.with_effect(Effect::Unknown)
 }
 
 /// A stored schedule, read. One that cannot be is told and left out.

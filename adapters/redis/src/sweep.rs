@@ -2,7 +2,7 @@
 //! have lapsed; their jobs are taken back in steps of their own.
 
 use shiftwork_adapter::{
-    JobId, QueueName, Recovered, Result, StoreSettings, SweepAnswer, Timestamp,
+    Effect, JobId, QueueName, Recovered, Result, StoreSettings, SweepAnswer, Timestamp,
 };
 use std::time::Duration;
 use tracing::error;
@@ -42,7 +42,9 @@ impl Store {
         answer.claimable = reply.int()? == 1;
         while reply.len() > 0 {
             let (incarnation, lease_end) = (reply.text()?, reply.int()?);
-            let more = self.recover(&queue, &incarnation, lease_end, &mut answer).await?;
+            let more = self.recover(&queue, &incarnation, lease_end, &mut answer).await;
+            // The sweep itself is done by now.
+            let more = more.map_err(|error| error.with_effect(Effect::Unknown))?;
             // Recovering can leave more to do, or bring a next sweep that this one did not know.
             if more || reply.len() == 0 {
                 answer.next = Some(Duration::ZERO);

@@ -13,6 +13,7 @@ mod workload;
 
 mod flushes;
 mod keys;
+mod lost_replies;
 mod lua;
 mod outages;
 mod permissions;
