@@ -13,6 +13,7 @@ mod workload;
 
 mod flushes;
 mod keys;
+mod leases;
 mod lost_replies;
 mod lua;
 mod outages;
