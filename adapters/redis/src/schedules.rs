@@ -5,7 +5,6 @@
 //! Whoever dies in between leaves none, and the next process that defines it makes it new.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use redis::Value;
@@ -95,7 +94,7 @@ impl Store {
     pub(crate) async fn scheduled_jobs(&self) -> Result<Schedules> {
         let operation = "scheduled_jobs";
         self.check_open(operation)?;
-        self.watch_schedules(operation).await?;
+        self.subscribe_to_schedules(operation).await?;
         let ticket = self.local.schedules.ticket();
         let mut cmd = redis::cmd("HGETALL");
         cmd.arg(&self.names.schedules);
@@ -165,13 +164,6 @@ impl Store {
         let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
         definitions.insert(schedule.clone(), found.clone());
         Ok(Some(found))
-    }
-
-    async fn watch_schedules(&self, operation: &'static str) -> Result<()> {
-        // From now on, every new connection subscribes before anything else is sent on it.
-        self.local.watches_schedules.store(true, Ordering::SeqCst);
-        let subscribe = || self.link.subscribe(operation, &self.names.schedules);
-        self.local.schedules_subscribed.get_or_try_init(subscribe).await.map(drop)
     }
 
     async fn queue_of(

@@ -9,7 +9,6 @@ use shiftwork_adapter::{
     AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, Schedule,
     ScheduleId, StoreSettings,
 };
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::enqueue::Lane;
@@ -38,8 +37,8 @@ pub(crate) struct Local {
     /// Rung when schedules change.
     pub(crate) schedules: Bell,
     /// Somebody waits for changes of schedules.
-    pub(crate) watches_schedules: AtomicBool,
-    pub(crate) schedules_subscribed: OnceCell<()>,
+    watches_schedules: AtomicBool,
+    schedules_subscribed: AtomicBool,
     namespace: Namespace,
     names: Arc<NamespaceKeys>,
     queues: RwLock<BTreeMap<QueueName, Arc<Queue>>>,
@@ -53,7 +52,7 @@ pub(crate) struct Queue {
     pub(crate) wakeups: Wakeups,
     /// Whether this process wants to hear of it.
     listens: AtomicBool,
-    subscribed: OnceCell<()>,
+    subscribed: AtomicBool,
     /// The connection on which the queue was made known.
     registered: AtomicU64,
     /// The incarnations that hold jobs, as they were when somebody last looked.
@@ -76,7 +75,7 @@ impl Store {
             process: format!("{:016x}", fastrand::u64(..)),
             schedules: Bell::default(),
             watches_schedules: AtomicBool::new(false),
-            schedules_subscribed: OnceCell::new(),
+            schedules_subscribed: AtomicBool::new(false),
             namespace: connection.namespace,
             names: names.clone(),
             queues: RwLock::default(),
@@ -141,8 +140,29 @@ impl Store {
     pub(crate) async fn subscribe(&self, operation: &'static str, queue: &Queue) -> Result<()> {
         // From now on, every new connection subscribes before anything else is sent on it.
         queue.listens.store(true, Ordering::SeqCst);
-        let subscribe = || self.link.subscribe(operation, &queue.channel);
-        queue.subscribed.get_or_try_init(subscribe).await.map(drop)
+        self.subscribe_once(operation, &queue.channel, &queue.subscribed).await
+    }
+
+    /// Makes sure that this process hears of changes of schedules.
+    pub(crate) async fn subscribe_to_schedules(&self, operation: &'static str) -> Result<()> {
+        let local = &self.local;
+        local.watches_schedules.store(true, Ordering::SeqCst);
+        self.subscribe_once(operation, &self.names.schedules, &local.schedules_subscribed).await
+    }
+
+    /// Several who come at the same time all do it, which does no harm: none may depend on how soon
+    /// another's future is polled.
+    async fn subscribe_once(
+        &self,
+        operation: &'static str,
+        channel: &str,
+        is_done: &AtomicBool,
+    ) -> Result<()> {
+        if !is_done.load(Ordering::SeqCst) {
+            self.link.subscribe(operation, channel).await?;
+            is_done.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Adds what this process keeps of finished jobs to a call.
@@ -209,7 +229,7 @@ impl Local {
             keys,
             wakeups: Wakeups::default(),
             listens: AtomicBool::new(false),
-            subscribed: OnceCell::new(),
+            subscribed: AtomicBool::new(false),
             registered: AtomicU64::new(0),
             holders: Mutex::default(),
             lane: Arc::default(),

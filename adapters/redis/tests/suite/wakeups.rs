@@ -102,3 +102,21 @@ async fn who_awaits_a_job_is_told_of_its_end_after_a_cut() {
     assert_eq!(ended.unwrap().unwrap().unwrap().state, JobState::Completed);
     assert!(took < Duration::from_secs(4), "not by a slow look of its own: {took:?}");
 }
+
+#[tokio::test]
+async fn a_call_that_nobody_polls_holds_up_no_other() {
+    let world = World::new();
+    let adapter = world.adapter();
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    // Each of them subscribes first, to the same.
+    let mut worker = Worker::new(&adapter, &work());
+    let turn = worker.turn(&[], 1);
+    let mut claiming = Box::pin(worker.exchange(&turn));
+    begin(&mut claiming).await;
+    let mut listing = Box::pin(adapter.scheduled_jobs());
+    begin(&mut listing).await;
+    soon("a sweep", adapter.sweep(&work())).await.unwrap();
+    soon("another list", adapter.scheduled_jobs()).await.unwrap();
+    assert_eq!(claiming.await.claimed.len(), 1);
+    listing.await.unwrap();
+}
