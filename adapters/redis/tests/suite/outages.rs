@@ -170,7 +170,7 @@ async fn calls_that_consist_of_several_keep_to_the_time_of_one() {
 
 #[tokio::test]
 async fn a_server_that_was_killed_is_found_again_with_its_jobs() {
-    let server = RedisServer::options().append_only(Fsync::EverySecond).start();
+    let server = RedisServer::options().append_only(Fsync::Always).start();
     let world = World::of(server);
     let adapter = connected(&world).await;
     let mut worker = Worker::new(&adapter, &work());
@@ -186,7 +186,7 @@ async fn a_server_that_was_killed_is_found_again_with_its_jobs() {
 
 #[tokio::test]
 async fn a_call_waits_for_a_server_that_comes_back_in_time() {
-    let world = World::of(RedisServer::options().append_only(Fsync::EverySecond).start());
+    let world = World::of(RedisServer::options().append_only(Fsync::Always).start());
     let adapter = connected(&world).await;
     let world = Arc::new(world);
     world.server.kill();
@@ -202,7 +202,7 @@ async fn a_call_waits_for_a_server_that_comes_back_in_time() {
 
 #[tokio::test]
 async fn an_enqueue_without_a_server_fails_in_time_and_has_stored_nothing() {
-    let world = World::of(RedisServer::options().append_only(Fsync::EverySecond).start());
+    let world = World::of(RedisServer::options().append_only(Fsync::Always).start());
     let adapter = connected_for(&world, BRIEF).await;
     world.server.kill();
     notices(&adapter).await;
@@ -342,7 +342,7 @@ async fn a_server_that_stays_a_replica_is_said_to_be_one() {
 fn slow_reader() -> World {
     let args = ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
     let world =
-        World::of(RedisServer::options().append_only(Fsync::EverySecond).args(args).start());
+        World::of(RedisServer::options().append_only(Fsync::Always).args(args).start());
     world.server.call(&["DEBUG", "POPULATE", "2000"]);
     world
 }
