@@ -1,32 +1,8 @@
 //! Every key there is.
 //!
 //! All keys of a queue share the hash tag `{namespace:queue}`, so that one script may touch them on
-//! a cluster. `NS` stands for the namespace, `Q` for the queue.
-//!
-//! | key | type | holds | written by | goes away |
-//! |---|---|---|---|---|
-//! | `{NS:Q}:jobs` | hash | id → envelope, of every job | whatever makes, moves or ends a job | field by field, with the jobs |
-//! | `{NS:Q}:wait:0` … `:4` | list | entries of waiting jobs, a list for each priority | enqueue, promotion, settling, recovery | when empty |
-//! | `{NS:Q}:solo` | sorted set | entries of waiting jobs that must run alone, by priority and order | the same | when empty |
-//! | `{NS:Q}:delayed` | sorted set | place and entry of delayed jobs, by due time | enqueue, settling | when empty |
-//! | `{NS:Q}:held:I` | set | entries of the jobs that incarnation I holds | exchange, recovery | when empty |
-//! | `{NS:Q}:turn:I` | string | the last exchange of I and what it was answered | exchange, cancel, recovery | an hour after the last sign of life |
-//! | `{NS:Q}:workers` | sorted set | incarnations that hold jobs, by the end of their lease | exchange, heartbeat, recovery | when empty |
-//! | `{NS:Q}:suspects` | hash | incarnation → lease that passed, and until when that may be forgiven | sweep | with the last suspicion |
-//! | `{NS:Q}:meta` | hash | `paused`; counts `tombs`, `completed`, `dead`, `cancelled`; `solo_front`, `solo_back`; `horizon`; `retired` | most | never |
-//! | `{NS:Q}:idle` | set | processes that have a worker with nothing to do | exchange, wake-ups | when empty |
-//! | `{NS:Q}:sweepers` | set | processes that sweep the queue | sweep, wake-ups | when empty |
-//! | `{NS:Q}:completed`, `:dead` | sorted set | state and id of finished jobs, by when they ended | what ends a job | when empty |
-//! | `{NS:Q}:results` | sorted set | state and id of jobs kept for their result, by when they are forgotten | what ends a job | when empty |
-//! | `{NS:Q}:awaited` | hash | id → processes that wait for its end | awaiting, what ends a job | with the longest wait |
-//! | `{NS:Q}:lane:L` | string | the last batch that lane L enqueued, and what it was answered | enqueue | ten minutes after it |
-//! | `{NS:Q}:schedules` | hash | schedule → state and definition | schedule, fire | field by field |
-//! | `{NS}:schedules` | hash | schedule → the queue it is in | schedule | field by field |
-//! | `{NS}:queues` | set | the queues that were ever used | the first write to a queue | never |
-//! | `{NS}:format` | string | the version of all this: `1` | the first connection | never |
-//!
-//! Channels: `{NS:Q}:idle:P` tells process P of work (`w`), of a sweep that is needed earlier (`s`),
-//! or of a job that ended (`f` and its id); `{NS}:schedules` tells every clock that schedules changed.
+//! a cluster. What each holds, who writes it and when it goes away is in the table of
+//! `docs/wire-format.md`, which a test below holds to what is here.
 
 use std::sync::Arc;
 
@@ -190,6 +166,34 @@ pub(crate) struct Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_document_has_every_key_and_no_other() {
+        let page = include_str!("../../../docs/wire-format.md");
+        let (_, keys) = page.split_once("## Keys").unwrap();
+        let (keys, _) = keys.split_once("Channels:").unwrap();
+        let mut told: Vec<String> = Vec::new();
+        for row in keys.lines().filter(|line| line.starts_with("| `")) {
+            let first = row.split(" | ").next().unwrap();
+            // `{NS:Q}:completed`, `:dead`; and `{NS:Q}:wait:0` … `:4`.
+            let names: Vec<_> = first.split('`').skip(1).step_by(2).collect();
+            told.push(names[0].into());
+            match names[1..] {
+                [] => {}
+                [":4"] => told.extend((1..=4).map(|place| format!("{{NS:Q}}:wait:{place}"))),
+                ref others => told.extend(others.iter().map(|name| format!("{{NS:Q}}{name}"))),
+            }
+        }
+        let namespace = Namespace::new("NS").unwrap();
+        let names = Arc::new(NamespaceKeys::new(&namespace));
+        let keys = QueueKeys::new(&namespace, &QueueName::new("Q").unwrap(), names.clone());
+        let mut there: Vec<String> = keys.fixed.to_vec();
+        there.extend([keys.held("I"), keys.turn("I"), keys.lane("L").lane]);
+        there.extend([&names.schedules, &names.queues, &names.format].map(Clone::clone));
+        told.sort();
+        there.sort();
+        assert_eq!(told, there);
+    }
 
     #[test]
     fn the_places_named_in_code_are_those_of_the_table() {
