@@ -9,7 +9,8 @@ use shiftwork::{Effect, JobId, Timestamp};
 use shiftwork_process_tests::jobs::Brief;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::world::LONG;
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What became of the jobs.
 #[derive(Debug, Default)]
@@ -49,9 +50,9 @@ pub async fn enqueue(
     let mut again: VecDeque<(Vec<JobId>, Effect)> = VecDeque::new();
     let mut pace = interval(pace);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + PATIENCE;
     while enqueued.ids.len() < count {
-        assert!(Instant::now() < deadline, "it cannot be enqueued within {LONG:?}: {enqueued}");
+        assert!(Instant::now() < deadline, "it cannot be enqueued within {PATIENCE:?}: {enqueued}");
         pace.tick().await;
         let (ids, before) = again.pop_front().unwrap_or_else(|| {
             let mut fresh = || {

@@ -73,7 +73,7 @@ async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
         "network",
         format_args!("{enqueued}; {account}; {count:?} faults, {lost} lost replies in {took:.1?}"),
     );
-    assert!(lost >= 10, "only {lost} replies were lost");
+    assert!(lost >= 3, "only {lost} replies were lost");
 }
 
 /// Lets one fault follow the other.

@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// How long the server is up, and down; and how often at least.
 const UP_MS: std::ops::Range<u64> = 800..2500;
 const DOWN_MS: std::ops::Range<u64> = 100..800;
-const RESTARTS: usize = 5;
+const RESTARTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_job_is_lost_while_the_server_is_killed_and_restarted() {
