@@ -1,13 +1,15 @@
-//! Workers that are killed at random, again and again, while there is work.
+//! Workers that end at random, again and again, while there is work: killed, or asked to.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
+use shiftwork::{JobId, Jobs};
 use shiftwork_process_tests::jobs::{BRIEF, Brief};
+use shiftwork_process_tests::journal::Event;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::account::{completed, is_settled, settled};
-use crate::process::shut_down;
+use crate::process::{Process, shut_down};
 use crate::world::{LONG, World, report};
 
 const JOBS: usize = 20_000;
@@ -16,9 +18,9 @@ const WORKERS: usize = 4;
 /// Each job runs so long: there are always some in hand.
 const BRIEF_MS: u64 = 60;
 
-/// How often a worker is killed, and how many are at most.
+/// How often a worker ends, and how many do at most.
 const PACE: Duration = Duration::from_millis(300);
-const MOST_KILLED: usize = 100;
+const MOST_ENDED: usize = 100;
 
 const VARIABLES: [(&str, &str); 5] = [
     ("JOBS_LEASE", "1s"),
@@ -32,12 +34,48 @@ const VARIABLES: [(&str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_random() {
     let world = World::new(VARIABLES);
-    let mut chance = world.chance();
     let web = world.web([]).await;
+    let mut killed = HashSet::new();
+    let (ids, workers, took) = work(&world, &web, |worker| {
+        worker.kill();
+        killed.insert(worker.name.clone());
+    })
+    .await;
+    shut_down(workers).await;
+    let account = completed(&world, &web, BRIEF, &ids, |process| killed.contains(process)).await;
+    report("killed", format_args!("{account}; {} workers killed in {took:.1?}", killed.len()));
+    assert!(killed.len() >= 10, "only {} workers were killed", killed.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_job_runs_once_while_workers_are_asked_to_end_at_random() {
+    let world = World::new(VARIABLES);
+    let web = world.web([]).await;
+    let mut asked = 0;
+    let (ids, workers, took) = work(&world, &web, |worker| {
+        worker.terminate();
+        asked += 1;
+    })
+    .await;
+    shut_down(workers).await;
+    let account = completed(&world, &web, BRIEF, &ids, |_| false).await;
+    report("asked to end", format_args!("{account}; {asked} workers in {took:.1?}"));
+    assert_eq!(world.events(Event::Start, "brief").len(), JOBS, "{account}");
+    assert!(asked >= 10, "only {asked} workers were asked");
+}
+
+/// Lets workers end and others take their places, until all jobs are done: their ids, all workers,
+/// and how long it took.
+async fn work(
+    world: &World,
+    web: &Jobs,
+    mut end: impl FnMut(&mut Process),
+) -> (Vec<JobId>, Vec<Process>, Duration) {
+    let mut chance = world.chance();
     let start = || world.process("async", [("JOBS_QUEUES", BRIEF)]);
     let mut workers: Vec<_> = (0..WORKERS).map(|_| start()).collect();
+    let mut ended = Vec::new();
     let began = Instant::now();
-
     let enqueueing = tokio::spawn({
         let web = web.clone();
         async move {
@@ -50,25 +88,22 @@ async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_ran
             ids
         }
     });
-    let mut killed = HashSet::new();
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while killed.len() < MOST_KILLED {
+    while ended.len() < MOST_ENDED {
         pace.tick().await;
         if enqueueing.is_finished() && is_settled(&web.counts(BRIEF).await.unwrap()) {
             break;
         }
-        let victim = &mut workers[chance.usize(..WORKERS)];
-        victim.kill();
-        killed.insert(std::mem::replace(victim, start()).name.clone());
+        let place = chance.usize(..WORKERS);
+        // One that could not even start would answer to nothing but to be killed.
+        workers[place].started().await;
+        end(&mut workers[place]);
+        ended.push(std::mem::replace(&mut workers[place], start()));
     }
     let ids = enqueueing.await.unwrap();
-    let counts = settled(&web, BRIEF, LONG).await;
-    let took = began.elapsed();
-    shut_down(workers).await;
-
+    let counts = settled(web, BRIEF, LONG).await;
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
-    let account = completed(&world, &web, BRIEF, &ids, |process| killed.contains(process)).await;
-    report("killed", format_args!("{account}; {} workers killed in {took:.1?}", killed.len()));
-    assert!(killed.len() >= 10, "only {} workers were killed", killed.len());
+    workers.extend(ended);
+    (ids, workers, began.elapsed())
 }

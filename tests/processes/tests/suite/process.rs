@@ -1,5 +1,6 @@
 //! A process of the application, and what can happen to it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -18,6 +19,15 @@ pub struct Process {
     pub name: String,
     child: Child,
     log: PathBuf,
+    fate: Cell<Fate>,
+}
+
+/// What was done to a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Up,
+    Asked,
+    Killed,
 }
 
 impl Process {
@@ -35,7 +45,7 @@ impl Process {
             .stderr(File::create(&log).expect("a log in the directory of the test"))
             .spawn()
             .expect("the program of this package starts");
-        Self { name, child, log }
+        Self { name, child, log, fate: Cell::new(Fate::Up) }
     }
 
     pub fn id(&self) -> u32 {
@@ -46,6 +56,7 @@ impl Process {
     pub fn kill(&mut self) {
         // One that has ended by itself already is what was wanted.
         let _ = self.child.kill();
+        self.fate.set(Fate::Killed);
         self.child.wait().expect("a child can be waited for");
     }
 
@@ -65,6 +76,15 @@ impl Process {
     /// Asks it to shut down.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+        self.fate.set(Fate::Asked);
+    }
+
+    fn is_up(&self) -> bool {
+        self.fate.get() == Fate::Up
+    }
+
+    fn was_killed(&self) -> bool {
+        self.fate.get() == Fate::Killed
     }
 
     fn signal(&self, signal: Signal) {
@@ -103,10 +123,16 @@ impl Process {
 }
 
 /// Asks processes to shut down, and waits until they have: by then each has heard what became of
-/// all that it held.
+/// all that it held. Those that were killed or asked before are passed over.
 pub async fn shut_down(mut processes: Vec<Process>) {
-    processes.iter().for_each(Process::terminate);
-    for process in &mut processes {
+    for process in &processes {
+        // Who is still starting does not listen yet.
+        if process.is_up() {
+            process.started().await;
+            process.terminate();
+        }
+    }
+    for process in processes.iter_mut().filter(|process| !process.was_killed()) {
         let status = process.end(Duration::from_secs(60)).await;
         assert!(status.success(), "{} ended with {status}:\n{}", process.name, process.log());
     }

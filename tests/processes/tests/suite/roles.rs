@@ -2,8 +2,9 @@
 
 use shiftwork::prelude::*;
 use shiftwork::{JobState, RunStatus};
-use shiftwork_process_tests::jobs::{Slow, Told, Whereabouts};
+use shiftwork_process_tests::jobs::{SLOW, Slow, Told, Whereabouts};
 use shiftwork_process_tests::journal::Event;
+use shiftwork_test_kit::{Fsync, RedisServer};
 
 use crate::world::{LONG, World};
 
@@ -20,6 +21,30 @@ async fn a_web_process_awaits_the_result_of_a_job_that_ran_in_another() {
     let ran_in: u32 = result.data().unwrap().expect("it answers where it ran");
     assert_eq!(ran_in, worker.id());
     assert_ne!(ran_in, std::process::id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_is_awaited_through_the_death_of_a_worker_and_of_the_server() {
+    let server = RedisServer::options().append_only(Fsync::Always).start();
+    let world = World::of(server, [("JOBS_LEASE", "1s")]);
+    let web = world.web([]).await;
+    let mut first = world.started("async", [("JOBS_QUEUES", SLOW)]).await;
+    let slow = Slow { ms: 600_000, ms_after_crash: 1500, told_to_stop: Told::Leaves };
+    let run = web.trigger(slow.job()).await.unwrap();
+    let awaiting = tokio::spawn(async move { run.result(LONG).await });
+    world.until_events(Event::Start, "slow", 1).await;
+    first.kill();
+    let second = world.started("async", [("JOBS_QUEUES", SLOW)]).await;
+    world.until_events(Event::Start, "slow", 2).await;
+    world.server.kill();
+    // The job ends while nobody can be told.
+    world.until_events(Event::End, "slow", 1).await;
+    world.server.restart();
+    let RunStatus::Finished(result) = awaiting.await.unwrap().unwrap() else {
+        panic!("the job did not end within {LONG:?}");
+    };
+    assert!(result.success, "{result:?}");
+    assert_eq!(result.data::<u32>().unwrap(), Some(second.id()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
