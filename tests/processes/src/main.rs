@@ -21,8 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines).with(shown).init();
     let mut jobs = Jobs::from_env();
-    if let Ok(ahead) = std::env::var("PROGRAM_CLOCK_AHEAD_S") {
-        jobs = jobs.clock(Arc::new(Ahead(Duration::from_secs(ahead.parse()?))));
+    if let Ok(off) = std::env::var("PROGRAM_CLOCK_OFF_S") {
+        jobs = jobs.clock(Arc::new(Off { seconds: off.parse()? }));
     }
     Ok(jobs.start().await?.run_until_shutdown().await?)
 }
@@ -35,13 +35,15 @@ fn end_with_standard_input() {
     });
 }
 
-/// A machine's clock that is ahead of all others.
+/// A machine's clock that is wrong: ahead of all others by so much, or behind.
 #[derive(Debug)]
-struct Ahead(Duration);
+struct Off {
+    seconds: i64,
+}
 
-impl Clock for Ahead {
+impl Clock for Off {
     fn now(&self) -> Timestamp {
-        SystemClock.now() + self.0
+        Timestamp::from_millis(SystemClock.now().as_millis() + self.seconds * 1000)
     }
 
     fn longest_sleep(&self) -> Option<Duration> {

@@ -1,12 +1,12 @@
-//! A schedule that many processes fire, of which some die and one has a clock that is wrong.
+//! A schedule that many processes fire, of which some die and two have clocks that are wrong.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use shiftwork::JobId;
 use shiftwork_process_tests::jobs::TICKS;
-use shiftwork_process_tests::journal::{Entry, Event};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use shiftwork_process_tests::journal::{Entry, Event, now_us};
+use tokio::time::{Instant, sleep};
 
 use crate::account::settled;
 use crate::process::Process;
@@ -15,14 +15,11 @@ use crate::world::{LONG, World, report};
 /// For so many occurrences, one each second. `SHIFTWORK_SCHEDULE_SECONDS` says another number.
 const SECONDS: u64 = 30;
 
-/// How often a process is killed.
-const PACE: Duration = Duration::from_millis(700);
-
-/// Eight processes. The first has a clock that is hours ahead, and is not killed.
+/// Eight processes. The first two have clocks that are hours off, and are not killed.
 const ROLES: [&str; 8] = ["worker", "worker", "cron", "worker", "async", "cron", "worker", "cron"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_occurrence_makes_one_job_while_processes_die_and_a_clock_is_hours_ahead() {
+async fn each_occurrence_makes_one_job_while_processes_die_and_clocks_are_hours_off() {
     let world = World::new([("JOBS_LEASE", "1s"), ("JOBS_MAX_CRASHES", "1000")]);
     let mut chance = world.chance();
     let seconds = std::env::var("SHIFTWORK_SCHEDULE_SECONDS")
@@ -31,7 +28,8 @@ async fn each_occurrence_makes_one_job_while_processes_die_and_a_clock_is_hours_
     let start = |place: usize| -> Process {
         let queues = ("JOBS_QUEUES", TICKS);
         match place {
-            0 => world.process(ROLES[0], [queues, ("PROGRAM_CLOCK_AHEAD_S", "18000")]),
+            0 => world.process(ROLES[0], [queues, ("PROGRAM_CLOCK_OFF_S", "18000")]),
+            1 => world.process(ROLES[1], [queues, ("PROGRAM_CLOCK_OFF_S", "-18000")]),
             _ => world.process(ROLES[place], [queues]),
         }
     };
@@ -40,14 +38,19 @@ async fn each_occurrence_makes_one_job_while_processes_die_and_a_clock_is_hours_
 
     let began = Instant::now();
     let mut killed = 0;
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while began.elapsed() < Duration::from_secs(seconds) {
-        pace.tick().await;
-        let place = chance.usize(1..ROLES.len());
+        // When it fires, just before or after that; or at any other moment.
+        let until_ms = match chance.bool() {
+            true => 990 + chance.u64(..25),
+            false => chance.u64(..1000),
+        };
+        sleep(Duration::from_millis(until_ms - (now_us() / 1000 % 1000).min(until_ms))).await;
+        let place = chance.usize(2..ROLES.len());
         processes[place].kill();
         processes[place] = start(place);
         killed += 1;
+        // At most some in a second.
+        sleep(Duration::from_millis(200)).await;
     }
     // No more of them, and nobody who comes later and declares the schedule anew. What is made by
     // now runs to its end.
