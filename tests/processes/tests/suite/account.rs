@@ -21,6 +21,20 @@ pub struct Account {
     crashes: usize,
 }
 
+impl Account {
+    fn add(&mut self, runs: &[Entry]) {
+        self.runs += runs.len();
+        self.repeated += usize::from(runs.len() > 1);
+        self.most = self.most.max(runs.len());
+    }
+
+    #[track_caller]
+    fn expect_none(&self, faults: &[String]) {
+        let shown: Vec<_> = faults.iter().take(10).map(String::as_str).collect();
+        assert!(faults.is_empty(), "{} faults; {self}\n{}", faults.len(), shown.join("\n"));
+    }
+}
+
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { jobs, runs, repeated, most, crashes } = self;
@@ -75,10 +89,7 @@ pub async fn completed(
     died: impl Fn(&str) -> bool,
 ) -> Account {
     let records = records(web, queue).await;
-    let mut runs: HashMap<JobId, Vec<Entry>> = HashMap::new();
-    for entry in world.journal().into_iter().filter(|entry| entry.event == Event::Start) {
-        runs.entry(entry.id).or_default().push(entry);
-    }
+    let mut runs = runs(world);
     let mut account = Account { jobs: ids.len(), ..Account::default() };
     let mut lost_lease = HashMap::new();
     let mut faults = Vec::new();
@@ -87,15 +98,10 @@ pub async fn completed(
             faults.push(format!("{id} is not known; it ran: {:?}", runs.get(id)));
             continue;
         };
-        let mut of_job = runs.remove(id).unwrap_or_default();
-        // By their claims: the handler of a process that stood still may begin after the one that
-        // took its place.
-        of_job.sort_by_key(|run| run.crashes);
-        account.runs += of_job.len();
-        account.repeated += usize::from(of_job.len() > 1);
-        account.most = account.most.max(of_job.len());
+        let of_job = runs.remove(id).unwrap_or_default();
+        account.add(&of_job);
         account.crashes += record.crashes as usize;
-        let claims_differ = of_job.windows(2).all(|pair| pair[0].crashes < pair[1].crashes);
+        let claims_differ = have_claims_of_their_own(&of_job);
         let settled = of_job.last().map(|run| run.crashes);
         let is_fine = (record.state, record.attempts) == (JobState::Completed, 1)
             && claims_differ
@@ -117,9 +123,46 @@ pub async fn completed(
     let strangers = records.keys().filter(|id| !known.contains(id));
     faults.extend(strangers.map(|id| format!("{id} was not enqueued, and is known")));
     faults.extend(runs.keys().map(|id| format!("{id} was not enqueued, and ran")));
-    let shown: Vec<_> = faults.iter().take(10).map(String::as_str).collect();
-    assert!(faults.is_empty(), "{} faults; {account}\n{}", faults.len(), shown.join("\n"));
+    account.expect_none(&faults);
     account
+}
+
+/// Checks that these jobs, and no others, ran, where the store keeps none: at most once for each
+/// claim, but for those that `may_repeat`.
+pub fn ran(world: &World, ids: &[JobId], may_repeat: &HashSet<JobId>) -> Account {
+    let mut runs = runs(world);
+    let mut account = Account { jobs: ids.len(), ..Account::default() };
+    let mut faults = Vec::new();
+    for id in ids {
+        let of_job = runs.remove(id).unwrap_or_default();
+        account.add(&of_job);
+        account.crashes += of_job.last().map_or(0, |run| run.crashes as usize);
+        if of_job.is_empty() {
+            faults.push(format!("{id} never ran"));
+        }
+        if !have_claims_of_their_own(&of_job) && !may_repeat.contains(id) {
+            faults.push(format!("{id} ran again under one claim: {of_job:?}"));
+        }
+    }
+    faults.extend(runs.keys().map(|id| format!("{id} was not enqueued, and ran")));
+    account.expect_none(&faults);
+    account
+}
+
+/// The runs of each job, by their claims: the handler of a process that stood still may begin after
+/// the one that took its place.
+fn runs(world: &World) -> HashMap<JobId, Vec<Entry>> {
+    let mut runs: HashMap<JobId, Vec<Entry>> = HashMap::new();
+    for entry in world.journal().into_iter().filter(|entry| entry.event == Event::Start) {
+        runs.entry(entry.id).or_default().push(entry);
+    }
+    runs.values_mut().for_each(|of_job| of_job.sort_by_key(|run| run.crashes));
+    runs
+}
+
+/// Whether each of them was told of another number of crashes.
+fn have_claims_of_their_own(runs: &[Entry]) -> bool {
+    runs.windows(2).all(|pair| pair[0].crashes < pair[1].crashes)
 }
 
 /// Whether the store took a process for gone, as its log says: while attempts of it ran, or when

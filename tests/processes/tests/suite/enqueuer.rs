@@ -1,6 +1,6 @@
 //! A caller who enqueues whatever the store does: it goes by what an error says of its effect.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use shiftwork_process_tests::jobs::Brief;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What became of the jobs.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Enqueued {
     pub ids: Vec<JobId>,
     /// They are not, as was said, and were not tried again.
     pub given_up: Vec<JobId>,
+    /// Of those that are, some that nobody knew of were sent once more.
+    pub sent_again: HashSet<JobId>,
     /// How often an enqueue failed without an effect, and how often that was not known.
     pub without_effect: usize,
     pub unknown: usize,
@@ -26,7 +28,7 @@ pub struct Enqueued {
 
 impl fmt::Display for Enqueued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ids, given_up, without_effect, unknown } = self;
+        let Self { ids, given_up, without_effect, unknown, .. } = self;
         write!(
             f,
             "{} acknowledged, {} given up; {without_effect} failures without effect, {unknown} of \
@@ -66,6 +68,9 @@ pub async fn enqueue(
         let jobs = ids.iter().map(|id| Brief { ms }.job().id(*id));
         let error = match web.enqueue_many(jobs).await {
             Ok(_) => {
+                if before == Effect::Unknown {
+                    enqueued.sent_again.extend(&ids);
+                }
                 enqueued.ids.extend(ids);
                 continue;
             }

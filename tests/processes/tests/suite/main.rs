@@ -15,6 +15,7 @@ mod enqueuer;
 mod process;
 mod world;
 
+mod chaos;
 mod defaults;
 mod idle;
 mod killed;

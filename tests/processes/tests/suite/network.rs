@@ -1,15 +1,17 @@
 //! A network between workers and server that fails in every way, for each worker in its own.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use shiftwork::Jobs;
 use shiftwork_process_tests::jobs::BRIEF;
 use shiftwork_test_kit::Proxy;
 use tokio::time::{Instant, sleep};
 
-use crate::account::{completed, settled};
-use crate::enqueuer::enqueue;
+use crate::account::{completed, ran, settled};
+use crate::enqueuer::{Enqueued, enqueue};
 use crate::process::shut_down;
 use crate::world::{LONG, World, report};
 
@@ -20,25 +22,50 @@ const BRIEF_MS: u64 = 60;
 const BATCH: usize = 200;
 const PACE: Duration = Duration::from_millis(150);
 
+const VARIABLES: [(&str, &str); 4] = [
+    ("JOBS_LEASE", "1s"),
+    ("JOBS_MAX_CRASHES", "1000"),
+    ("JOBS_CONCURRENCY", "50"),
+    // What does not answer is given up soon.
+    ("JOBS_CONNECT_TIMEOUT", "1s"),
+];
+
 /// What has happened to a network.
 #[derive(Default)]
-struct Faults {
-    count: AtomicUsize,
-    lost_replies: AtomicUsize,
-    over: AtomicBool,
+pub struct Faults {
+    pub count: AtomicUsize,
+    pub lost_replies: AtomicUsize,
+    /// There are to be no more.
+    pub over: AtomicBool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
-    let world = World::new([
-        ("JOBS_LEASE", "1s"),
-        ("JOBS_MAX_CRASHES", "1000"),
-        ("JOBS_CONCURRENCY", "50"),
-        // What does not answer is given up soon.
-        ("JOBS_CONNECT_TIMEOUT", "1s"),
-        ("JOBS_KEEP_COMPLETED", "1h"),
-        ("JOBS_KEEP_COMPLETED_COUNT", "100000"),
-    ]);
+    let kept = [("JOBS_KEEP_COMPLETED", "1h"), ("JOBS_KEEP_COMPLETED_COUNT", "100000")];
+    let world = World::new([&VARIABLES[..], &kept].concat());
+    let (web, enqueued, faults, took) = work(&world).await;
+    let counts = web.counts(BRIEF).await.unwrap();
+    assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
+    let account = completed(&world, &web, BRIEF, &enqueued.ids, |_| false).await;
+    report("network", format_args!("{enqueued}; {account}; {faults} in {took:.1?}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_job_is_lost_or_doubled_where_nothing_is_kept_while_the_network_fails() {
+    let world = World::new(VARIABLES.to_vec());
+    let (web, enqueued, faults, took) = work(&world).await;
+    let counts = web.counts(BRIEF).await.unwrap();
+    assert_eq!((counts.completed, counts.dead, counts.cancelled), (0, 0, 0));
+    let account = ran(&world, &enqueued.ids, &enqueued.sent_again);
+    let again = enqueued.sent_again.len();
+    report(
+        "network, nothing kept",
+        format_args!("{enqueued}, {again} sent again; {account}; {faults} in {took:.1?}"),
+    );
+}
+
+/// Enqueues and runs all jobs while the networks of all processes fail.
+async fn work(world: &World) -> (Jobs, Enqueued, Arc<Faults>, Duration) {
     let mut chance = world.chance();
     let proxies: Vec<_> = (0..5).map(|_| Arc::new(Proxy::start(world.server.address()))).collect();
     let urls: Vec<_> = proxies.iter().map(|proxy| proxy.url()).collect();
@@ -62,22 +89,22 @@ async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
     for failing in failing {
         failing.await.unwrap();
     }
-    let counts = settled(&web, BRIEF, LONG).await;
+    settled(&web, BRIEF, LONG).await;
     let took = began.elapsed();
     shut_down(workers).await;
-
-    assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
-    let account = completed(&world, &web, BRIEF, &enqueued.ids, |_| false).await;
-    let (count, lost) = (&faults.count, faults.lost_replies.load(Ordering::SeqCst));
-    report(
-        "network",
-        format_args!("{enqueued}; {account}; {count:?} faults, {lost} lost replies in {took:.1?}"),
-    );
+    let lost = faults.lost_replies.load(Ordering::SeqCst);
     assert!(lost >= 3, "only {lost} replies were lost");
+    (web, enqueued, faults, took)
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} faults, {:?} lost replies", self.count, self.lost_replies)
+    }
 }
 
 /// Lets one fault follow the other.
-async fn fail(proxy: Arc<Proxy>, mut chance: fastrand::Rng, faults: Arc<Faults>) {
+pub async fn fail(proxy: Arc<Proxy>, mut chance: fastrand::Rng, faults: Arc<Faults>) {
     while !faults.over.load(Ordering::SeqCst) {
         // Most of them end before a lease does, and some not before jobs are taken back.
         let longest = if chance.u8(..6) == 0 { 4500 } else { 700 };

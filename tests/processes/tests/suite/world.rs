@@ -32,15 +32,18 @@ pub struct World {
 
 impl World {
     /// A server that keeps nothing on disk, and variables that all processes have in common.
-    pub fn new<const N: usize>(variables: [(&str, &str); N]) -> Self {
+    pub fn new<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self::of(RedisServer::start(), variables)
     }
 
-    pub fn of<const N: usize>(server: RedisServer, variables: [(&str, &str); N]) -> Self {
+    pub fn of<'a>(
+        server: RedisServer,
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let own = [("JOBS_PROVIDER", "redis"), ("JOBS_NAMESPACE", "test")];
         let mut all = BTreeMap::from(own.map(owned));
-        all.extend(variables.map(owned));
+        all.extend(variables.into_iter().map(owned));
         all.insert("JOBS_REDIS_URL".into(), server.url());
         let seed = match std::env::var("SHIFTWORK_SEED") {
             Ok(seed) => seed.parse().expect("SHIFTWORK_SEED is a number"),
