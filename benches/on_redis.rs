@@ -18,6 +18,7 @@ const BEGUN: usize = 2_000;
 static RUN: AtomicU64 = AtomicU64::new(0);
 /// When the last job began, in µs of this process.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
+static HAS_BEGUN: tokio::sync::Notify = tokio::sync::Notify::const_new();
 
 #[derive(Serialize, Deserialize)]
 struct Filler {
@@ -32,6 +33,7 @@ async fn no_op(_: Filler) {
 #[job(queue = "latency")]
 async fn begin() {
     BEGAN.store(micros(), Ordering::SeqCst);
+    HAS_BEGUN.notify_one();
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -94,14 +96,9 @@ async fn latency(server: &RedisServer, jobs: usize) {
         // As often as an idle worker would be.
         tokio::time::sleep(Duration::from_millis(2)).await;
         let before = micros();
-        BEGAN.store(0, Ordering::SeqCst);
         web.enqueue(begin::job()).await.expect("it enqueues");
-        let began = loop {
-            match BEGAN.load(Ordering::SeqCst) {
-                0 => tokio::task::yield_now().await,
-                began => break began,
-            }
-        };
+        HAS_BEGUN.notified().await;
+        let began = BEGAN.load(Ordering::SeqCst);
         begins.push(began - before);
     }
     begins.sort_unstable();
