@@ -341,8 +341,7 @@ async fn a_server_that_stays_a_replica_is_said_to_be_one() {
 /// A server that takes its time to read its data.
 fn slow_reader() -> World {
     let args = ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"];
-    let world =
-        World::of(RedisServer::options().append_only(Fsync::Always).args(args).start());
+    let world = World::of(RedisServer::options().append_only(Fsync::Always).args(args).start());
     world.server.call(&["DEBUG", "POPULATE", "2000"]);
     world
 }
