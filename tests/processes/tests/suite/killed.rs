@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use shiftwork::{JobId, Jobs};
+use shiftwork::{JobId, JobState, Jobs};
 use shiftwork_process_tests::jobs::{BRIEF, Brief};
 use shiftwork_process_tests::journal::Event;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::account::{completed, is_settled, settled};
+use crate::account::{completed, is_settled, records, settled};
 use crate::process::{Process, shut_down};
 use crate::world::{LONG, World, report};
 
@@ -36,12 +36,14 @@ async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_ran
     let world = World::new(VARIABLES);
     let web = world.web([]).await;
     let mut killed = HashSet::new();
-    let (ids, workers, took) = work(&world, &web, |worker| {
+    let (ids, workers, took) = work(&world, &web, MOST_ENDED, |worker| {
         worker.kill();
         killed.insert(worker.name.clone());
     })
     .await;
     shut_down(workers).await;
+    let counts = web.counts(BRIEF).await.unwrap();
+    assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
     let account = completed(&world, &web, BRIEF, &ids, |process| killed.contains(process)).await;
     report("killed", format_args!("{account}; {} workers killed in {took:.1?}", killed.len()));
     assert!(killed.len() >= 10, "only {} workers were killed", killed.len());
@@ -52,7 +54,7 @@ async fn each_job_runs_once_while_workers_are_asked_to_end_at_random() {
     let world = World::new(VARIABLES);
     let web = world.web([]).await;
     let mut asked = 0;
-    let (ids, workers, took) = work(&world, &web, |worker| {
+    let (ids, workers, took) = work(&world, &web, MOST_ENDED, |worker| {
         worker.terminate();
         asked += 1;
     })
@@ -64,11 +66,36 @@ async fn each_job_runs_once_while_workers_are_asked_to_end_at_random() {
     assert!(asked >= 10, "only {asked} workers were asked");
 }
 
-/// Lets workers end and others take their places, until all jobs are done: their ids, all workers,
-/// and how long it took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_were_in_hand_of_killed_workers_too_often_run_alone_and_hold_up_no_others() {
+    let variables = VARIABLES.into_iter().filter(|(name, _)| *name != "JOBS_MAX_CRASHES");
+    let world = World::new(variables);
+    let web = world.web([]).await;
+    let mut killed = HashSet::new();
+    let (ids, workers, took) = work(&world, &web, 24, |worker| {
+        worker.kill();
+        killed.insert(worker.name.clone());
+    })
+    .await;
+    shut_down(workers).await;
+    let records = records(&web, BRIEF).await;
+    assert_eq!(records.len(), ids.len());
+    let mut by_crashes = [0; 4];
+    for record in records.values() {
+        by_crashes[record.crashes as usize] += 1;
+        // The third time, it was alone.
+        let expected = if record.crashes < 3 { JobState::Completed } else { JobState::Dead };
+        assert_eq!(record.state, expected, "{record:?}");
+    }
+    report("killed, three crashes", format_args!("{by_crashes:?} by crashes; in {took:.1?}"));
+}
+
+/// Lets workers end and others take their places, so many at most, until all jobs are done: their
+/// ids, all workers, and how long it took.
 async fn work(
     world: &World,
     web: &Jobs,
+    most: usize,
     mut end: impl FnMut(&mut Process),
 ) -> (Vec<JobId>, Vec<Process>, Duration) {
     let mut chance = world.chance();
@@ -90,7 +117,7 @@ async fn work(
     });
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while ended.len() < MOST_ENDED {
+    while ended.len() < most {
         pace.tick().await;
         if enqueueing.is_finished() && is_settled(&web.counts(BRIEF).await.unwrap()) {
             break;
@@ -102,8 +129,7 @@ async fn work(
         ended.push(std::mem::replace(&mut workers[place], start()));
     }
     let ids = enqueueing.await.unwrap();
-    let counts = settled(web, BRIEF, LONG).await;
-    assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
+    settled(web, BRIEF, LONG).await;
     workers.extend(ended);
     (ids, workers, began.elapsed())
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use shiftwork::Jobs;
 use shiftwork_process_tests::jobs::BRIEF;
-use shiftwork_test_kit::Proxy;
+use shiftwork_test_kit::{Proxy, RedisServer, Reply};
 use tokio::time::{Instant, sleep};
 
 use crate::account::{completed, ran, settled};
 use crate::enqueuer::{Enqueued, enqueue};
 use crate::process::shut_down;
-use crate::world::{LONG, World, report};
+use crate::world::{LONG, World, report, until};
 
 const JOBS: usize = 10_000;
 const BRIEF_MS: u64 = 60;
@@ -57,11 +57,29 @@ async fn no_job_is_lost_or_doubled_where_nothing_is_kept_while_the_network_fails
     let counts = web.counts(BRIEF).await.unwrap();
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (0, 0, 0));
     let account = ran(&world, &enqueued.ids, &enqueued.sent_again);
+    let _sweeper = world.started("async", [("JOBS_QUEUES", BRIEF)]).await;
+    until("nothing is left behind for good", LONG, async || {
+        let left: Vec<_> = kept_for_good(&world.server).into_iter().filter(is_left).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
     let again = enqueued.sent_again.len();
     report(
         "network, nothing kept",
         format_args!("{enqueued}, {again} sent again; {account}; {faults} in {took:.1?}"),
     );
+}
+
+/// The keys that do not expire by themselves.
+fn kept_for_good(server: &RedisServer) -> Vec<String> {
+    let keys = server.call(&["KEYS", "*"]);
+    let keys = keys.array().iter().map(Reply::text);
+    keys.filter(|key| server.call(&["PTTL", key]).int() == -1).collect()
+}
+
+/// Whether a key is of something that has been. The others are as many as there are queues.
+fn is_left(key: &String) -> bool {
+    ![":format", ":queues", ":meta", ":idle", ":sweepers"].iter().any(|end| key.ends_with(end))
 }
 
 /// Enqueues and runs all jobs while the networks of all processes fail.

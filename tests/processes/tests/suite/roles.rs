@@ -1,12 +1,15 @@
 //! What a role does, and what it leaves to others.
 
+use std::time::Duration;
+
 use shiftwork::prelude::*;
 use shiftwork::{JobState, RunStatus};
 use shiftwork_process_tests::jobs::{SLOW, Slow, Told, Whereabouts};
 use shiftwork_process_tests::journal::Event;
 use shiftwork_test_kit::{Fsync, RedisServer};
+use tokio::time::Instant;
 
-use crate::world::{LONG, World};
+use crate::world::{LONG, World, report};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_web_process_awaits_the_result_of_a_job_that_ran_in_another() {
@@ -61,4 +64,32 @@ async fn a_worker_that_is_asked_to_end_hands_back_what_it_cannot_finish() {
     assert_eq!(world.events(Event::Stop, "slow").len(), 1, "it was told to stop");
     let job = web.job(run.id()).await.unwrap().expect("it is known");
     assert_eq!((job.state, job.attempts, job.crashes), (JobState::Waiting, 0, 0), "{job:?}");
+}
+
+/// More than the grace period, the time that handlers have to stop, and that for the last words to
+/// the store.
+const ENDS_WITHIN: Duration = Duration::from_secs(12);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_asked_to_end_ends_though_the_server_is_away() {
+    let server = RedisServer::options().append_only(Fsync::Always).start();
+    let variables = [("JOBS_SHUTDOWN_GRACE", "500ms"), ("JOBS_LEASE", "1s")];
+    let world = World::of(server, variables);
+    let web = world.web([]).await;
+    let mut worker = world.started("worker", [("JOBS_TICK_ENABLED", "false")]).await;
+    let slow = Slow { ms: 600_000, ms_after_crash: 10, told_to_stop: Told::Leaves };
+    let run = web.enqueue(slow.job().keep_result(hours(1))).await.unwrap();
+    world.until_events(Event::Start, "slow", 1).await;
+    world.server.kill();
+    let asked = Instant::now();
+    worker.terminate();
+    worker.end(ENDS_WITHIN).await;
+    report("ends without its server", format_args!("after {:.1?}", asked.elapsed()));
+    world.server.restart();
+    // It could tell nobody, so its job comes back by its lease.
+    let _other = world.started("async", [("JOBS_QUEUES", SLOW)]).await;
+    let RunStatus::Finished(result) = run.result(LONG).await.unwrap() else {
+        panic!("the job did not end within {LONG:?}");
+    };
+    assert!(result.success, "{result:?}");
 }
