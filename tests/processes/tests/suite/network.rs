@@ -59,7 +59,8 @@ async fn no_job_is_lost_or_doubled_where_nothing_is_kept_while_the_network_fails
     let account = ran(&world, &enqueued.ids, &enqueued.sent_again);
     let _sweeper = world.started("async", [("JOBS_QUEUES", BRIEF)]).await;
     until("nothing is left behind for good", LONG, async || {
-        let left: Vec<_> = kept_for_good(&world.server).into_iter().filter(is_left).collect();
+        let left: Vec<_> =
+            kept_for_good(&world.server).into_iter().filter(|key| is_left(key)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
@@ -78,7 +79,7 @@ fn kept_for_good(server: &RedisServer) -> Vec<String> {
 }
 
 /// Whether a key is of something that has been. The others are as many as there are queues.
-fn is_left(key: &String) -> bool {
+fn is_left(key: &str) -> bool {
     ![":format", ":queues", ":meta", ":idle", ":sweepers"].iter().any(|end| key.ends_with(end))
 }
 
