@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::world::{LONG, World, report};
 
 /// For so many occurrences, one each second. `SHIFTWORK_SCHEDULE_SECONDS` says another number.
-const SECONDS: u64 = 30;
+const SECONDS: u64 = 60;
 
 /// Eight processes. The first two have clocks that are hours off, and are not killed.
 const ROLES: [&str; 8] = ["worker", "worker", "cron", "worker", "async", "cron", "worker", "cron"];
