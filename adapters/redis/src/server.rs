@@ -43,6 +43,8 @@ pub(crate) struct Server {
 /// What a look at a server has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Looked {
+    /// The user may not use INFO, and all of this is only assumed.
+    hidden: bool,
     version: String,
     policy: String,
     append_only: bool,
@@ -125,13 +127,9 @@ impl Server {
     }
 
     fn look(&self, info: Result<Value, Fault>) -> Result<Looked, Fault> {
-        let info: String = match info {
-            Ok(info) => read(info)?,
-            Err(fault) if fault.what == What::Denied => {
-                warn!(server = %self, "the user may not use INFO: version and settings of the \
-                    server are not checked");
-                String::new()
-            }
+        let (info, hidden): (String, _) = match info {
+            Ok(info) => (read(info)?, false),
+            Err(fault) if fault.what == What::Denied => (String::new(), true),
             Err(fault) => return Err(fault),
         };
         let field = |name: &str| {
@@ -151,6 +149,7 @@ impl Server {
         // Valkey states the Redis version that it is compatible with.
         check_version(field("redis_version").unwrap_or_default())?;
         Ok(Looked {
+            hidden,
             version,
             policy: field("maxmemory_policy").unwrap_or("noeviction").to_owned(),
             append_only: field("aof_enabled") != Some("0"),
@@ -217,7 +216,12 @@ impl Server {
     }
 
     fn say(&self, looked: &Looked, round_trip: Duration) {
-        let Looked { version, policy, append_only } = looked;
+        let Looked { hidden, version, policy, append_only } = looked;
+        if *hidden {
+            warn!(server = %self, ?round_trip, "connected to redis; the user may not use INFO: \
+                version and settings of the server are not checked");
+            return;
+        }
         info!(server = %self, version, maxmemory_policy = policy, append_only, ?round_trip,
             "connected to redis");
         if policy != "noeviction" {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use crate::support::*;
 
 const LEASE: Duration = Duration::from_secs(1);
-const GRACE: Duration = ms(500);
+const GRACE: Duration = Duration::from_secs(1);
 
 fn settings(settings: &mut StoreSettings) {
     settings.lease = LEASE;
@@ -38,8 +38,18 @@ async fn beat(adapter: Arc<RedisAdapter>, beat: Beat, expired: mpsc::Sender<()>)
 /// Sweeps as the engine does, for so long; answers how many jobs were taken back.
 async fn sweep_for(adapter: &RedisAdapter, queue: &QueueName, time: Duration) -> usize {
     let end = Instant::now() + time;
+    sweep_until(adapter, queue, || Instant::now() >= end).await
+}
+
+async fn sweep_until(
+    adapter: &RedisAdapter,
+    queue: &QueueName,
+    is_over: impl Fn() -> bool,
+) -> usize {
+    let deadline = Instant::now() + LONG;
     let mut recovered = 0;
-    while Instant::now() < end {
+    while !is_over() {
+        assert!(Instant::now() < deadline, "it is never over; {recovered} jobs were taken back");
         if let Ok(answer) = adapter.sweep(queue).await {
             recovered += answer.recovered.len();
         }
@@ -98,6 +108,29 @@ async fn a_server_that_stalls_for_longer_than_a_lease_costs_only_those_who_do_no
         let job = adapter.job(&dead, *job).await.unwrap().unwrap();
         assert_eq!((job.state, job.crashes), (JobState::Waiting, 1));
     }
+    beating.abort();
+}
+
+/// It is late: whoever sweeps finds the lease over before the worker can say anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_back_within_the_grace_keeps_its_jobs() {
+    let world = World::new();
+    let adapter = world.adapter_with(settings);
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    let mut worker = Worker::new(&adapter, &work());
+    let held = worker.claim(1).await;
+    let (expired, mut expires) = mpsc::channel(1);
+    let beating = tokio::spawn(beat(adapter.clone(), worker.beat(), expired));
+    world.proxy.refuse();
+    let other = world.other_with(settings);
+    let queue = work();
+    let suspected = || world.server.call(&["EXISTS", "{test:work}:suspects"]).int() == 1;
+    let recovered = sweep_until(&other, &queue, suspected).await;
+    assert_eq!(recovered, 0);
+    world.proxy.pass();
+    assert_eq!(sweep_for(&other, &queue, GRACE * 2).await, 0);
+    assert!(expires.try_recv().is_err());
+    worker.settle(&[(held[0], Outcome::Complete)]).await;
     beating.abort();
 }
 

@@ -88,3 +88,16 @@ async fn a_server_that_cannot_be_used_is_an_error_in_the_log() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0]["message"].contains("format"), "{errors:?}");
 }
+
+#[tokio::test]
+async fn a_server_whose_settings_a_user_may_not_see_is_said_to_be_unchecked_once() {
+    record();
+    let server = RedisServer::start();
+    server.call(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info"]);
+    let adapter = open(&format!("redis://app:pw@{}", server.address()));
+    adapter.ping().await.unwrap();
+    server.call(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    eventually("it is connected again", || says(&server, "INFO", "redis is back")).await;
+    let warnings = said(&server, "WARN");
+    assert_eq!(all_that_say(&warnings, "may not use INFO").len(), 1, "{warnings:?}");
+}
