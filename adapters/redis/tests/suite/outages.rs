@@ -370,7 +370,7 @@ async fn calls_wait_for_a_server_that_reads_its_data() {
 #[tokio::test]
 async fn a_server_that_reads_its_data_for_long_is_said_to_do_so() {
     let world = Arc::new(slow_reader());
-    let adapter = open_with(&world.server.url(), |settings| settings.connect_timeout = ms(300));
+    let adapter = open_with(&world.server.url(), |settings| settings.connect_timeout = ms(1000));
     adapter.enqueue(&work(), jobs(1)).await.unwrap();
     let reading = read_again(&world, ms(2500));
     world_is_loading(&world).await;
