@@ -1,6 +1,7 @@
 //! A process of the application: what it does, `WORKER_ROLE` says. It logs to its standard error,
 //! and ends as soon as its standard input does, so that none outlives its test.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -24,7 +25,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(off) = std::env::var("PROGRAM_CLOCK_OFF_S") {
         jobs = jobs.clock(Arc::new(Off { seconds: off.parse()? }));
     }
-    Ok(jobs.start().await?.run_until_shutdown().await?)
+    let jobs = jobs.start().await?;
+    tokio::select! {
+        biased;
+        ended = jobs.run_until_shutdown() => Ok(ended?),
+        // Polled once the other is: it listens for signals by now.
+        never = ready() => match never {},
+    }
+}
+
+/// Tells the tests that this process does what it is for, and ends when it is asked to.
+async fn ready() -> Infallible {
+    eprintln!("ready");
+    std::future::pending().await
 }
 
 fn end_with_standard_input() {

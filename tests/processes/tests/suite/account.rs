@@ -123,6 +123,7 @@ pub async fn completed(
     let strangers = records.keys().filter(|id| !known.contains(id));
     faults.extend(strangers.map(|id| format!("{id} was not enqueued, and is known")));
     faults.extend(runs.keys().map(|id| format!("{id} was not enqueued, and ran")));
+    faults.extend(disagreements(world));
     account.expect_none(&faults);
     account
 }
@@ -145,8 +146,20 @@ pub fn ran(world: &World, ids: &[JobId], may_repeat: &HashSet<JobId>) -> Account
         }
     }
     faults.extend(runs.keys().map(|id| format!("{id} was not enqueued, and ran")));
+    faults.extend(disagreements(world));
     account.expect_none(&faults);
     account
+}
+
+/// Where store and worker did not agree on what the worker held, or had ended, while its lease was
+/// good. That heals; but as long as the store loses nothing, it does not happen.
+fn disagreements(world: &World) -> Vec<String> {
+    let disagrees =
+        |line: &&str| line.contains("disagreed") || line.contains("settlement was refused");
+    let of_log = |(process, log): (String, String)| -> Vec<String> {
+        log.lines().filter(disagrees).map(|line| format!("{process}: {line}")).collect()
+    };
+    world.logs().into_iter().flat_map(of_log).collect()
 }
 
 /// The runs of each job, by their claims: the handler of a process that stood still may begin after

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::account::{completed, settled};
 use crate::enqueuer::enqueue;
-use crate::network::{Faults, fail};
+use crate::network::{EVERY_FAULT, Faults, fail};
 use crate::process::shut_down;
 use crate::world::{World, report};
 
@@ -52,7 +52,7 @@ async fn no_job_is_lost_and_each_is_settled_once_while_everything_fails_at_once(
     let faults = Arc::new(Faults::default());
     let failing: Vec<_> = proxies
         .iter()
-        .map(|proxy| tokio::spawn(fail(proxy.clone(), chance.fork(), faults.clone())))
+        .map(|proxy| tokio::spawn(fail(proxy.clone(), EVERY_FAULT, chance.fork(), faults.clone())))
         .collect();
     let enqueueing = tokio::spawn(enqueue(caller, chance.fork(), (JOBS, BRIEF_MS), (BATCH, PACE)));
     let (mut killed, mut ended, mut stops, mut restarts) = (HashSet::new(), Vec::new(), 0, 0);

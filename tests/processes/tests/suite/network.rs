@@ -18,10 +18,6 @@ use crate::world::{LONG, World, report, until};
 const JOBS: usize = 10_000;
 const BRIEF_MS: u64 = 60;
 
-/// Batches, and how often one is enqueued.
-const BATCH: usize = 200;
-const PACE: Duration = Duration::from_millis(150);
-
 const VARIABLES: [(&str, &str); 4] = [
     ("JOBS_LEASE", "1s"),
     ("JOBS_MAX_CRASHES", "1000"),
@@ -43,7 +39,7 @@ pub struct Faults {
 async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
     let kept = [("JOBS_KEEP_COMPLETED", "1h"), ("JOBS_KEEP_COMPLETED_COUNT", "100000")];
     let world = World::new([&VARIABLES[..], &kept].concat());
-    let (web, enqueued, faults, took) = work(&world).await;
+    let (web, enqueued, faults, took) = work(&world, Caller::GivesUp).await;
     let counts = web.counts(BRIEF).await.unwrap();
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
     let account = completed(&world, &web, BRIEF, &enqueued.ids, |_| false).await;
@@ -53,7 +49,7 @@ async fn no_job_is_lost_and_each_is_settled_once_while_the_network_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_or_doubled_where_nothing_is_kept_while_the_network_fails() {
     let world = World::new(VARIABLES.to_vec());
-    let (web, enqueued, faults, took) = work(&world).await;
+    let (web, enqueued, faults, took) = work(&world, Caller::Waits).await;
     let counts = web.counts(BRIEF).await.unwrap();
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (0, 0, 0));
     let account = ran(&world, &enqueued.ids, &enqueued.sent_again);
@@ -84,7 +80,7 @@ fn is_left(key: &str) -> bool {
 }
 
 /// Enqueues and runs all jobs while the networks of all processes fail.
-async fn work(world: &World) -> (Jobs, Enqueued, Arc<Faults>, Duration) {
+async fn work(world: &World, caller: Caller) -> (Jobs, Enqueued, Arc<Faults>, Duration) {
     let mut chance = world.chance();
     let proxies: Vec<_> = (0..5).map(|_| Arc::new(Proxy::start(world.server.address()))).collect();
     let urls: Vec<_> = proxies.iter().map(|proxy| proxy.url()).collect();
@@ -92,18 +88,24 @@ async fn work(world: &World) -> (Jobs, Enqueued, Arc<Faults>, Duration) {
         .iter()
         .map(|url| world.process("async", [("JOBS_QUEUES", BRIEF), ("JOBS_REDIS_URL", url)]))
         .collect();
+    let (timeout, callers_faults, batches) = match caller {
+        Caller::GivesUp => ("300ms", EVERY_FAULT, (200, Duration::from_millis(150))),
+        // Each takes long.
+        Caller::Waits => ("20s", LOST_REPLIES, (500, Duration::from_millis(300))),
+    };
     // The caller's network fails as well; who looks at the end has one that does not.
-    let caller = [("JOBS_REDIS_URL", urls[0].as_str()), ("JOBS_CONNECT_TIMEOUT", "300ms")];
-    let caller = world.web(caller).await;
+    let url = ("JOBS_REDIS_URL", urls[0].as_str());
+    let caller = world.web([url, ("JOBS_CONNECT_TIMEOUT", timeout)]).await;
     let web = world.web([]).await;
 
     let began = Instant::now();
     let faults = Arc::new(Faults::default());
-    let failing: Vec<_> = proxies
-        .iter()
-        .map(|proxy| tokio::spawn(fail(proxy.clone(), chance.fork(), faults.clone())))
-        .collect();
-    let enqueued = enqueue(caller, chance.fork(), (JOBS, BRIEF_MS), (BATCH, PACE)).await;
+    let mut failing = Vec::new();
+    for (place, proxy) in proxies.iter().enumerate() {
+        let which = if place == 0 { callers_faults.clone() } else { EVERY_FAULT };
+        failing.push(tokio::spawn(fail(proxy.clone(), which, chance.fork(), faults.clone())));
+    }
+    let enqueued = enqueue(caller, chance.fork(), (JOBS, BRIEF_MS), batches).await;
     faults.over.store(true, Ordering::SeqCst);
     for failing in failing {
         failing.await.unwrap();
@@ -122,14 +124,27 @@ impl fmt::Display for Faults {
     }
 }
 
+/// Who enqueues.
+enum Caller {
+    /// Is told soon that an enqueue failed, and tries again.
+    GivesUp,
+    /// Leaves it to the adapter, which sends it again: late, when its jobs have run already.
+    Waits,
+}
+
+/// Which faults there are.
+pub type Which = std::ops::Range<u8>;
+pub const EVERY_FAULT: Which = 0..8;
+const LOST_REPLIES: Which = 5..8;
+
 /// Lets one fault follow the other.
-pub async fn fail(proxy: Arc<Proxy>, mut chance: fastrand::Rng, faults: Arc<Faults>) {
+pub async fn fail(proxy: Arc<Proxy>, which: Which, mut chance: fastrand::Rng, faults: Arc<Faults>) {
     while !faults.over.load(Ordering::SeqCst) {
         // Most of them end before a lease does, and some not before jobs are taken back.
         let longest = if chance.u8(..6) == 0 { 4500 } else { 700 };
         let lasts = Duration::from_millis(chance.u64(50..longest));
         let mut losses = Vec::new();
-        match chance.u8(..8) {
+        match chance.u8(which.clone()) {
             0 => proxy.cut(),
             1 => proxy.stall(),
             2 => proxy.half_open(),

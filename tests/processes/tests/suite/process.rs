@@ -116,9 +116,9 @@ impl Process {
         .await;
     }
 
-    /// Waits until it does what it is for.
+    /// Waits until it does what it is for, and listens for signals.
     pub async fn started(&self) {
-        self.logs("shiftwork started", Duration::from_secs(20)).await;
+        self.logs("ready\n", Duration::from_secs(20)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use shiftwork::Jobs;
@@ -26,7 +26,8 @@ pub struct World {
     /// What all processes have in common.
     variables: BTreeMap<String, String>,
     directory: Option<TempDir>,
-    started: AtomicUsize,
+    /// The names of the processes.
+    started: Mutex<Vec<String>>,
     seed: u64,
 }
 
@@ -49,7 +50,7 @@ impl World {
             Ok(seed) => seed.parse().expect("SHIFTWORK_SEED is a number"),
             Err(_) => RandomState::new().hash_one(0),
         };
-        let started = AtomicUsize::new(0);
+        let started = Mutex::default();
         Self { server, variables: all, directory: Some(directory), started, seed }
     }
 
@@ -60,8 +61,10 @@ impl World {
 
     /// Starts a process of a role.
     pub fn process<const N: usize>(&self, role: &str, variables: [(&str, &str); N]) -> Process {
-        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = format!("{role}-{number}");
+        let mut started = self.started.lock().unwrap();
+        let name = format!("{role}-{}", started.len() + 1);
+        started.push(name.clone());
+        drop(started);
         let mut all = self.variables.clone();
         all.insert("WORKER_ROLE".into(), role.into());
         // Of the settled attempts, the journal tells.
@@ -116,6 +119,12 @@ impl World {
     pub fn log(&self, process: &str) -> String {
         fs::read_to_string(self.directory().path().join(format!("{process}.log")))
             .unwrap_or_default()
+    }
+
+    /// All logs, by the names of their processes.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let started = self.started.lock().unwrap();
+        started.iter().map(|name| (name.clone(), self.log(name))).collect()
     }
 
     fn journal_path(&self) -> std::path::PathBuf {
