@@ -34,6 +34,8 @@ if score < 0 or (not is_lapsed and (score ~= lease_end or score > now)) then
 end
 local keep = read_retention(4)
 local max_crashes = tonumber(ARGV[3])
+-- Lets a full server go on, as in exchange.lua.
+redis.call('ZREM', delayed, '')
 if not is_lapsed then
   if record then
     save_turn('L' .. string.sub(record, 2))

@@ -1,5 +1,5 @@
--- Does what time does to a queue: due jobs wait, lapsed leases are suspected, finished jobs are
--- forgotten; a bounded part of each.
+-- Does what time does to a queue: finished jobs are forgotten, due jobs wait, lapsed leases are
+-- suspected; a bounded part of each.
 --
 -- ARGV 1 process, which can be told of a sweep needed earlier  2 grace in ms  3 lease in ms
 --      4-7 retention, as in exchange.lua
@@ -29,8 +29,11 @@ local function at_latest(time)
   if not soonest or time < soonest then soonest = time end
 end
 
-local promoted, due = promote(now)
+-- What frees memory comes first. Where nothing does, this lets a full server go on, as in
+-- exchange.lua.
 local trimmed = trim(keep, now)
+redis.call('ZREM', delayed, '')
+local promoted, due = promote(now)
 
 -- The leases that have passed.
 local lapsed = {}

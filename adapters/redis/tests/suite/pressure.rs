@@ -10,6 +10,13 @@ fn empty(server: &RedisServer) {
     server.call(&["CONFIG", "SET", "maxmemory", "0"]);
 }
 
+/// A job that is due 50 ms after it is enqueued.
+fn due_soon() -> JobSpec {
+    let mut job = job();
+    job.due = Due::After(ms(50));
+    job
+}
+
 #[tokio::test]
 async fn an_enqueue_to_a_full_server_is_refused_and_may_be_tried_again() {
     let server = RedisServer::start();
@@ -68,6 +75,69 @@ async fn finished_jobs_of_a_full_server_are_forgotten_in_time() {
     sleep(ms(100)).await;
     assert_eq!(adapter.sweep(&work()).await.unwrap().trimmed, 1);
     assert_eq!(server.call(&["EXISTS", "{test:work}:jobs"]).int(), 0);
+}
+
+#[tokio::test]
+async fn a_sweep_of_a_full_server_forgets_what_is_finished_and_lets_wait_what_is_due() {
+    let server = RedisServer::start();
+    let adapter = open_with(&server.url(), |settings| settings.keep_completed.age = ms(50));
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    let mut worker = Worker::new(&adapter, &work());
+    let held = worker.claim(1).await;
+    worker.settle(&[(held[0], Outcome::Complete)]).await;
+    adapter.enqueue(&work(), vec![due_soon()]).await.unwrap();
+    fill(&server);
+    sleep(ms(100)).await;
+    let swept = adapter.sweep(&work()).await.unwrap();
+    assert_eq!((swept.trimmed, swept.promoted), (1, 1));
+}
+
+#[tokio::test]
+async fn a_full_server_with_nothing_to_forget_lets_wait_what_is_due() {
+    let server = RedisServer::start();
+    let adapter = open(&server.url());
+    adapter.enqueue(&work(), vec![due_soon()]).await.unwrap();
+    fill(&server);
+    sleep(ms(100)).await;
+    assert_eq!(adapter.sweep(&work()).await.unwrap().promoted, 1);
+    assert_eq!(adapter.counts(&work()).await.unwrap().waiting, 1);
+}
+
+#[tokio::test]
+async fn jobs_of_a_full_server_are_settled_while_another_is_due() {
+    let server = RedisServer::start();
+    let adapter = open_with(&server.url(), |settings| settings.keep_completed.age = Duration::ZERO);
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    let mut worker = Worker::new(&adapter, &work());
+    let held = worker.claim(1).await;
+    adapter.enqueue(&work(), vec![due_soon()]).await.unwrap();
+    fill(&server);
+    sleep(ms(100)).await;
+    let answer = worker.exchange(&worker.turn(&[(held[0], Outcome::Complete)], 1)).await;
+    assert_eq!((answer.refused.len(), answer.claimed.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn jobs_of_a_dead_worker_are_taken_back_at_a_full_server() {
+    let server = RedisServer::start();
+    let adapter = open_with(&server.url(), |settings| {
+        settings.lease = ms(50);
+        settings.grace = ms(50);
+    });
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    let mut worker = Worker::new(&adapter, &work());
+    let held = worker.claim(1).await;
+    fill(&server);
+    let taken_back = async {
+        loop {
+            let swept = adapter.sweep(&work()).await.unwrap();
+            if let Some(recovered) = swept.recovered.first() {
+                return recovered.spec.id;
+            }
+            sleep(ms(20)).await;
+        }
+    };
+    assert_eq!(soon("the job is taken back", taken_back).await, held[0]);
 }
 
 #[tokio::test]
