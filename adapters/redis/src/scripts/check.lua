@@ -21,7 +21,7 @@ for _, try in ipairs(tries) do
   local answer = redis.pcall(unpack(try))
   local error = type(answer) == 'table' and answer.err
   if error and (string.find(error, 'permission') or string.find(error, 'NOPERM')
-    or string.find(error, 'ACL') or string.find(error, "can't run")) then
+    or string.find(error, 'ACL') or string.find(error, "The user executing the script can't")) then
     refused[#refused + 1] = try[1]
   end
 end
