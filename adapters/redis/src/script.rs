@@ -54,15 +54,14 @@ scripts! {
         sweepers completed dead results);
     RECOVER = "recover" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
         completed dead results awaited held turn);
-    LOOK = "look" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta completed dead
-        results) holders;
-    AWAIT = "await" (jobs completed dead results awaited);
+    LOOK = "look" (jobs wait0 wait1 wait2 wait3 wait4 delayed workers) holders;
+    AWAIT = "await" (jobs awaited);
     CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
         dead results awaited) holders;
     REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results awaited);
     DISCARD = "discard" (jobs meta completed dead results);
-    PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo delayed meta idle);
+    PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo meta idle);
     COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
     SCHEDULE = "schedule" (schedules meta);
     UNSCHEDULE = "unschedule" (schedules meta);
