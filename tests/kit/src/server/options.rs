@@ -7,8 +7,11 @@ use super::RedisServer;
 pub enum Fsync {
     /// Before it answers: nothing that was answered is lost.
     Always,
-    /// Once a second, as most production servers do. A killed process loses nothing by it: the
-    /// system keeps what was written. Only a machine that fails would lose that second.
+    /// Once a second, as most production servers do. A killed process loses little by it, as a rule
+    /// nothing: the server writes to its file before it answers, and the system keeps what was
+    /// written. But while the disk is slow to take an earlier second, the server answers for up to
+    /// two seconds what it has only in its memory, and a kill takes that with it. A test that
+    /// cannot have this happen takes [`Fsync::Always`].
     EverySecond,
 }
 
