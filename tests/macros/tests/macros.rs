@@ -10,8 +10,8 @@ use shiftwork::{FailureKind, JobResult, Misfire, Overlap, ScheduleRecord, Timest
 #[test]
 fn what_is_sound_compiles_and_what_is_not_says_why() {
     let cases = trybuild::TestCases::new();
-    cases.pass("tests/macros/pass/*.rs");
-    cases.compile_fail("tests/macros/fail/*.rs");
+    cases.pass("pass/*.rs");
+    cases.compile_fail("fail/*.rs");
 }
 
 #[derive(Clone)]
