@@ -9,8 +9,8 @@ mod kit;
 
 use std::sync::Arc;
 
-use kit::{Usage, adapter, enqueue, queue, random, run};
-use shiftwork_adapter::{Due, JobAdapter, JobId, JobName, JobSpec, Payload, Timestamp};
+use kit::{Usage, adapter, enqueue, enqueue_all, job_due, run};
+use shiftwork_adapter::JobAdapter;
 use shiftwork_test_kit::RedisServer;
 
 /// How many jobs one measurement enqueues and runs.
@@ -72,20 +72,10 @@ async fn main() {
 
 /// So many jobs, all of them due in one millisecond, which has come when this returns.
 async fn delay(adapter: &Arc<dyn JobAdapter>, count: usize) {
-    let name = JobName::new("measured_job").expect("a valid name");
-    let payload = Payload::from_json_bytes(format!("\"{}\"", "x".repeat(198)));
     let now = adapter.ping().await.expect("it answers").now;
     // Ample for enqueueing: half of what it took on the slowest machine.
     let due = now + std::time::Duration::from_millis(500 + count as u64 / 40);
-    for first in (0..count).step_by(1000) {
-        let specs = (first..count.min(first + 1000)).map(|_| {
-            let id = JobId::new(Timestamp::now(), random());
-            let mut spec = JobSpec::new(id, name.clone(), payload.clone());
-            spec.due = Due::At(due);
-            spec
-        });
-        adapter.enqueue(&queue(), specs.collect()).await.expect("it enqueues");
-    }
+    enqueue_all(&**adapter, count, 1000, || job_due(200, due)).await;
     let left = due.since(adapter.ping().await.expect("it answers").now);
     assert!(
         !left.is_zero(),

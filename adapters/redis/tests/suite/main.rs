@@ -7,10 +7,13 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod events;
+#[path = "../../benches/kit/mod.rs"]
+mod kit;
 mod monitor;
 mod support;
 mod workload;
 
+mod cost;
 mod flushes;
 mod keys;
 mod leases;

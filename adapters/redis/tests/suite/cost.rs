@@ -1,0 +1,221 @@
+//! What a job costs: scripts, calls inside of them, bytes on the wire and in memory, as the server
+//! counts them. Noise does not move these figures, so whoever makes a job dearer meets this file.
+//!
+//! A figure may rise by [`MARGIN`]. If more is wanted, what it buys is said in the commit, and the
+//! lines that the test prints replace those of [`COSTS`].
+
+use std::fmt;
+
+use crate::kit::{Usage, adapter, enqueue_all, job, job_due, settle_all};
+use crate::support::*;
+
+/// How many jobs each figure is of; each size of batch divides it.
+const JOBS: usize = 1000;
+
+/// The figures are the same to a thousandth from run to run: one command more in a script is
+/// noticed. What the server says of itself, when it is asked, varies by a few bytes.
+const MARGIN: f64 = 0.02;
+const MARGIN_BYTES: f64 = 0.5;
+
+/// Bytes that a waiting job with a payload of 100 bytes may take. It was 289, and 302 where the
+/// server's table of jobs has just become twice as large: 131,072 fill one of 2^17 places.
+const WAITING_BYTES: f64 = 350.0;
+const ONE_MORE_THAN_FITS: usize = (1 << 17) + 1;
+
+/// What one job costs, in one step, in batches of so many.
+#[derive(Clone, Copy)]
+struct Cost {
+    step: &'static str,
+    batch: usize,
+    /// Scripts that clients call, and commands that these call.
+    scripts: f64,
+    calls: f64,
+    /// Bytes that the server receives and sends.
+    received: f64,
+    sent: f64,
+}
+
+const fn cost(
+    step: &'static str,
+    batch: usize,
+    [scripts, calls, received, sent]: [f64; 4],
+) -> Cost {
+    Cost { step, batch, scripts, calls, received, sent }
+}
+
+/// Of Redis 7.0.15: scripts, commands inside of them, bytes received, bytes sent; each a job.
+const COSTS: [Cost; 24] = [
+    cost("enqueue", 1, [1.000, 9.000, 889.9, 36.1]),
+    cost("run", 1, [1.001, 18.015, 1003.8, 257.1]),
+    cost("retry", 1, [1.001, 19.012, 1000.8, 257.1]),
+    cost("retry later", 1, [1.001, 21.015, 1006.8, 257.1]),
+    cost("enqueue, result kept", 1, [1.000, 9.000, 923.0, 36.0]),
+    cost("run, result kept", 1, [1.001, 21.015, 1000.8, 283.1]),
+    cost("enqueue delayed", 1, [1.000, 10.000, 931.0, 36.0]),
+    cost("run delayed", 1, [1.001, 18.022, 1003.8, 284.1]),
+    cost("enqueue", 10, [0.100, 0.900, 227.3, 3.6]),
+    cost("run", 10, [0.101, 1.815, 148.2, 210.5]),
+    cost("retry", 10, [0.101, 1.912, 145.1, 210.5]),
+    cost("retry later", 10, [0.101, 2.115, 151.1, 210.5]),
+    cost("enqueue, result kept", 10, [0.100, 0.900, 254.0, 3.6]),
+    cost("run, result kept", 10, [0.101, 2.115, 145.1, 236.5]),
+    cost("enqueue delayed", 10, [0.100, 1.000, 255.7, 3.6]),
+    cost("run delayed", 10, [0.101, 1.822, 148.2, 237.5]),
+    cost("enqueue", 100, [0.010, 0.090, 159.7, 0.4]),
+    cost("run", 100, [0.011, 0.215, 60.9, 205.6]),
+    cost("retry", 100, [0.011, 0.222, 57.9, 205.6]),
+    cost("retry later", 100, [0.011, 0.245, 63.9, 205.6]),
+    cost("enqueue, result kept", 100, [0.010, 0.090, 185.8, 0.4]),
+    cost("run, result kept", 100, [0.011, 0.245, 57.9, 231.6]),
+    cost("enqueue delayed", 100, [0.010, 0.100, 186.8, 0.4]),
+    cost("run delayed", 100, [0.011, 0.222, 60.9, 232.6]),
+];
+
+impl Cost {
+    /// Which figures rose too far from these to those of `now`.
+    fn risen(&self, now: &Self) -> Vec<String> {
+        let figures = [
+            ("scripts", 0.0, self.scripts, now.scripts),
+            ("commands inside of scripts", 0.0, self.calls, now.calls),
+            ("bytes received by the server", MARGIN_BYTES, self.received, now.received),
+            ("bytes sent by the server", MARGIN_BYTES, self.sent, now.sent),
+        ];
+        let risen =
+            figures.into_iter().filter(|(_, more, was, is)| *is > was * (1.0 + MARGIN) + more);
+        let Self { step, batch, .. } = self;
+        let tell = |(what, _, was, is)| {
+            format!("{step}, in batches of {batch}: {what} rose from {was:.3} to {is:.3} a job")
+        };
+        risen.map(tell).collect()
+    }
+}
+
+/// As it stands in [`COSTS`].
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, batch, scripts, calls, received, sent } = self;
+        write!(
+            f,
+            "    cost({step:?}, {batch}, [{scripts:.3}, {calls:.3}, {received:.1}, {sent:.1}]),"
+        )
+    }
+}
+
+/// What one job costs of what is done meanwhile.
+async fn measure(
+    server: &RedisServer,
+    step: &'static str,
+    batch: usize,
+    work: impl Future<Output = ()>,
+) -> Cost {
+    // To ask has its own cost, which is that between two questions.
+    let first = Usage::of(server);
+    let before = Usage::of(server);
+    work.await;
+    let used = Usage::of(server).since(&before, JOBS);
+    let asked = before.since(&first, JOBS);
+    Cost {
+        step,
+        batch,
+        scripts: used.scripts - asked.scripts,
+        calls: used.inside - asked.inside,
+        received: used.received - asked.received,
+        sent: used.sent - asked.sent,
+    }
+}
+
+fn kept() -> JobSpec {
+    let mut spec = job(100);
+    spec.keep_result = Some(Duration::from_hours(1));
+    spec
+}
+
+/// Delayed jobs, all of them enqueued before the first was due, and due by now.
+async fn delayed(server: &RedisServer, adapter: &dyn JobAdapter, batch: usize) -> Cost {
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let due = adapter.ping().await.unwrap().now + wait;
+        let later = || job_due(100, due);
+        let cost =
+            measure(server, "enqueue delayed", batch, enqueue_all(adapter, JOBS, batch, later));
+        let cost = cost.await;
+        let left = due.since(adapter.ping().await.unwrap().now);
+        sleep(left + ms(1)).await;
+        if !left.is_zero() {
+            return cost;
+        }
+        // The machine is slow today.
+        settle_all(adapter, JOBS, batch, Outcome::Complete).await;
+        wait *= 4;
+    }
+}
+
+/// Each step of a job's life, for each kind of job: who uses less pays less.
+async fn costs(server: &RedisServer, batch: usize) -> Vec<Cost> {
+    let adapter = adapter(server, &format!("in-batches-of-{batch}")).await;
+    let adapter = &*adapter;
+    let settle = |outcome| settle_all(adapter, JOBS, batch, outcome);
+    // What a process does once, such as to make its queue known, is not the job's.
+    enqueue_all(adapter, batch, batch, || job(100)).await;
+    settle_all(adapter, batch, batch, Outcome::Complete).await;
+
+    let plain = || enqueue_all(adapter, JOBS, batch, || job(100));
+    let mut costs = vec![
+        measure(server, "enqueue", batch, plain()).await,
+        measure(server, "run", batch, settle(Outcome::Complete)).await,
+    ];
+    plain().await;
+    costs.push(measure(server, "retry", batch, settle(Outcome::Retry(Duration::ZERO))).await);
+    let later = Outcome::Retry(Duration::from_hours(1));
+    costs.push(measure(server, "retry later", batch, settle(later)).await);
+    let keep = enqueue_all(adapter, JOBS, batch, kept);
+    costs.push(measure(server, "enqueue, result kept", batch, keep).await);
+    costs.push(measure(server, "run, result kept", batch, settle(Outcome::Complete)).await);
+    costs.push(delayed(server, adapter, batch).await);
+    costs.push(measure(server, "run delayed", batch, settle(Outcome::Complete)).await);
+    costs
+}
+
+#[tokio::test]
+async fn no_job_costs_the_server_more_than_it_did() {
+    let server = RedisServer::start();
+    let mut measured = Vec::new();
+    for batch in [1, 10, 100] {
+        measured.extend(costs(&server, batch).await);
+    }
+    let known =
+        |now: &Cost| COSTS.iter().find(|cost| (cost.step, cost.batch) == (now.step, now.batch));
+    let risen = measured.iter().flat_map(|now| match known(now) {
+        Some(cost) => cost.risen(now),
+        None => vec![format!("{} in batches of {} is not known", now.step, now.batch)],
+    });
+    let risen: Vec<_> = risen.collect();
+    let lines: Vec<_> = measured.iter().map(Cost::to_string).collect();
+    assert!(
+        risen.is_empty(),
+        "\n{}\nNo more than {} % is allowed. If it is wanted, say in the commit what it buys, and \
+         let COSTS be:\n{}\n",
+        risen.join("\n"),
+        MARGIN * 100.0,
+        lines.join("\n"),
+    );
+}
+
+#[tokio::test]
+async fn a_waiting_job_takes_no_more_memory_than_is_promised() {
+    let server = RedisServer::start();
+    let adapter = adapter(&server, "waiting").await;
+    let before = Usage::of(&server);
+    let mut waiting = 0;
+    for jobs in [100_000, ONE_MORE_THAN_FITS] {
+        enqueue_all(&*adapter, jobs - waiting, 1000, || job(100)).await;
+        waiting = jobs;
+        let bytes = Usage::of(&server).since(&before, jobs).memory;
+        println!("{jobs} waiting: {bytes:.0} bytes each");
+        assert!(
+            bytes <= WAITING_BYTES,
+            "a waiting job takes {bytes:.0} bytes where {jobs} wait, and {WAITING_BYTES} are \
+             allowed; if more is wanted, docs/production.md has to say so as well"
+        );
+    }
+}
