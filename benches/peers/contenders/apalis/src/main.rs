@@ -1,0 +1,172 @@
+//! apalis on Redis as a contender.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use apalis::prelude::*;
+use apalis_redis::{Config, RedisStorage};
+use peers_protocol::{
+    Batches, Contender, Failed, NewJob, Payload, Produce, Producer, Tally, Told, Work,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Jobs in one push, and pushes under way at once.
+const BATCH: u64 = 1000;
+const AT_ONCE: u64 = 2;
+
+/// Jobs that a worker fetches at once, at most.
+const FETCHED: u64 = 500;
+
+/// How often an idle worker looks. What is enqueued wakes nobody in this version: it is scheduled
+/// for now, and only what is available without is published.
+const POLL_MS: u64 = 5;
+
+/// Moves what is due to where it is fetched from, as fetching does. See [`Apalis::settle`].
+const PROMOTE: &str =
+    "local ids = redis.call('ZRANGEBYSCORE', KEYS[1], 0, ARGV[1], 'LIMIT', 0, 1000)
+if #ids > 0 then
+    redis.call('RPUSH', KEYS[2], unpack(ids))
+    redis.call('ZREM', KEYS[1], unpack(ids))
+end
+return #ids";
+
+struct Apalis;
+
+fn main() -> ExitCode {
+    peers_protocol::play::<Apalis>()
+}
+
+impl Contender for Apalis {
+    const VERSION: &'static str = "1.0.0";
+    const THREADS: u64 = 0;
+    type Producer = Pushes;
+    type Worker = Running;
+
+    async fn producer(told: &Told, _: &Produce) -> Result<Pushes> {
+        let batches =
+            Batches { of: told.tuned("batch", BATCH), at_once: told.tuned("at_once", AT_ONCE) };
+        Ok(Pushes { storage: storage(told, FETCHED).await?, batches })
+    }
+
+    async fn work(told: &Told, work: &Work, tally: Arc<Tally>) -> Result<Running> {
+        let fetched = told.tuned("fetched", FETCHED.min(work.concurrency));
+        let poll = Duration::from_millis(told.tuned("poll_ms", POLL_MS));
+        let storage = storage(told, fetched).await?.poll_with_interval(poll);
+        let handler = move |payload: Payload| {
+            let tally = tally.clone();
+            async move { tally.run(payload.number, payload.due) as Result<(), Failed> }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let signal = async move {
+            // Who could send it is gone: that is a signal too.
+            let _ = stopped.await;
+            Ok::<(), std::io::Error>(())
+        };
+        let worker = WorkerBuilder::new("contender")
+            .backend(storage)
+            .concurrency(work.concurrency as usize)
+            .build(handler);
+        let running = tokio::spawn(async move {
+            match worker.run_until(signal).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    eprintln!("the worker ended: {error}");
+                    // What it cannot do is not done by waiting for it.
+                    std::process::exit(1)
+                }
+            }
+        });
+        Ok(Running { stop, running })
+    }
+
+    async fn stop(worker: Running) -> Result<()> {
+        let _ = worker.stop.send(());
+        match tokio::time::timeout(Duration::from_secs(10), worker.running).await {
+            Ok(ended) => ended?,
+            Err(_) => bail!("it did not end within 10 s"),
+        }
+    }
+
+    /// This version schedules every job, and a worker can begin on no queue with more than about
+    /// 8,000 that are due: fetching moves them all in one call, whose arguments overflow. So that
+    /// a full queue can be drained at all, they are moved here, a thousand at a time, after what
+    /// was measured.
+    async fn settle(told: &Told, produce: &Produce) -> Result<()> {
+        if produce.at_ms.is_some() {
+            return Ok(());
+        }
+        let mut connection = apalis_redis::connect(told.redis.as_str()).await?;
+        let config = Config::default().queue(&told.queue);
+        let promote = redis::Script::new(PROMOTE);
+        let now = peers_protocol::unix_ms() / 1000 + 1;
+        loop {
+            let moved: u64 = promote
+                .key(config.scheduled_jobs_set())
+                .key(config.active_jobs_list())
+                .arg(now)
+                .invoke_async(&mut connection)
+                .await?;
+            if moved == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A worker that runs.
+struct Running {
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<()>>,
+}
+
+#[derive(Clone)]
+struct Pushes {
+    storage: RedisStorage<Payload>,
+    batches: Batches,
+}
+
+impl Producer for Pushes {
+    async fn one(&self, job: NewJob) -> Result<()> {
+        let mut storage = self.storage.clone();
+        match job.at_ms {
+            Some(_) => self.bulk(vec![job]).await,
+            None => storage.push(job.payload).await.map_err(|error| anyhow!("{error}")),
+        }
+    }
+
+    async fn bulk(&self, jobs: Vec<NewJob>) -> Result<()> {
+        let mut storage = self.storage.clone();
+        let at_ms = jobs.first().and_then(|job| job.at_ms);
+        let payloads = jobs.into_iter().map(|job| job.payload);
+        let pushed = match at_ms {
+            None => storage.push_bulk(payloads.collect()).await,
+            Some(at_ms) => {
+                let task = |payload| {
+                    TaskBuilder::new(payload).run_at_timestamp(at_ms.div_ceil(1000)).build()
+                };
+                let tasks: Vec<_> = payloads.map(task).collect();
+                storage.push_all(futures::stream::iter(tasks)).await
+            }
+        };
+        pushed.map_err(|error| anyhow!("{error}"))
+    }
+
+    fn batches(&self) -> Batches {
+        self.batches
+    }
+}
+
+/// Without what is optional: events, and locks, which its documentation would have only for tasks
+/// that outlast a heartbeat. Results must be kept: without that nothing is settled.
+async fn storage(told: &Told, fetched: u64) -> Result<RedisStorage<Payload>> {
+    let connection = apalis_redis::connect(told.redis.as_str()).await?;
+    let config = Config::default()
+        .queue(&told.queue)
+        .batch_size(fetched as usize)
+        .lock_tasks(false)
+        .emit_events(false);
+    Ok(RedisStorage::new(connection).with_config(config))
+}

@@ -1,0 +1,127 @@
+//! BullMQ for Rust as a contender.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use bullmq::options::RedisConnectionOptions;
+use bullmq::types::{BackoffStrategy, KeepJobs, RemoveOnFinish};
+use bullmq::{BulkJob, Error, Job, JobOptions, Queue, QueueOptions, Worker, WorkerOptions};
+use peers_protocol::{
+    Batches, Contender, NewJob, Payload, Produce, Producer, Tally, Told, Work, unix_ms,
+};
+
+/// Jobs in one `add_bulk`, which sends a script for each of them over one connection, and calls
+/// under way at once.
+const BATCH: u64 = 1000;
+const AT_ONCE: u64 = 2;
+
+/// Workers in the process, which share its concurrency. Each has a connection and one loop that
+/// fetches.
+const WORKERS: u64 = 1;
+
+/// Its only name of a job.
+const NAME: &str = "no-op";
+
+struct BullMq;
+
+fn main() -> ExitCode {
+    peers_protocol::play::<BullMq>()
+}
+
+impl Contender for BullMq {
+    const VERSION: &'static str = "1.4.4";
+    const THREADS: u64 = 0;
+    type Producer = Adds;
+    type Worker = Vec<Worker>;
+
+    async fn producer(told: &Told, produce: &Produce) -> Result<Adds> {
+        let queue = Queue::with_options(&told.queue, QueueOptions::new().connection(at(told)));
+        let batches =
+            Batches { of: told.tuned("batch", BATCH), at_once: told.tuned("at_once", AT_ONCE) };
+        Ok(Adds { queue: Arc::new(queue.await?), retried: produce.retried, batches })
+    }
+
+    async fn work(told: &Told, work: &Work, tally: Arc<Tally>) -> Result<Vec<Worker>> {
+        let count = told.tuned("workers", WORKERS).min(work.concurrency);
+        let keep = match work.keep_completed {
+            true => RemoveOnFinish::Options(KeepJobs { age: Some(3600), count: None, limit: None }),
+            false => RemoveOnFinish::Bool(true),
+        };
+        let mut workers = Vec::new();
+        for place in 0..count {
+            let share = work.concurrency / count + u64::from(place < work.concurrency % count);
+            let options = WorkerOptions::new()
+                .connection(at(told))
+                .concurrency(share as usize)
+                .remove_on_complete(keep.clone());
+            let tally = tally.clone();
+            let processor = move |job: Job, _| {
+                let tally = tally.clone();
+                async move {
+                    let payload: Payload = serde_json::from_value(job.data().clone())?;
+                    tally
+                        .run(payload.number, payload.due)
+                        .map_err(|failed| Error::ProcessingError(failed.to_string()))?;
+                    Ok(serde_json::Value::Null)
+                }
+            };
+            workers.push(Worker::with_options(&told.queue, processor, options).await?);
+        }
+        Ok(workers)
+    }
+
+    async fn stop(workers: Vec<Worker>) -> Result<()> {
+        for worker in workers {
+            worker.close(5_000).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What enqueues.
+#[derive(Clone)]
+struct Adds {
+    queue: Arc<Queue>,
+    retried: bool,
+    batches: Batches,
+}
+
+impl Producer for Adds {
+    async fn one(&self, job: NewJob) -> Result<()> {
+        let options = self.options(&job);
+        self.queue.add(NAME, job.payload).options(options).await?;
+        Ok(())
+    }
+
+    async fn bulk(&self, jobs: Vec<NewJob>) -> Result<()> {
+        let jobs = jobs.into_iter().map(|job| {
+            let options = self.options(&job);
+            BulkJob::with_options(NAME, job.payload, options)
+        });
+        self.queue.add_bulk(jobs.collect()).await?;
+        Ok(())
+    }
+
+    fn batches(&self) -> Batches {
+        self.batches
+    }
+}
+
+impl Adds {
+    fn options(&self, job: &NewJob) -> JobOptions {
+        let mut options = JobOptions::new();
+        if let Some(at_ms) = job.at_ms {
+            options = options.delay(Duration::from_millis(at_ms.saturating_sub(unix_ms())));
+        }
+        if self.retried {
+            options = options.attempts(3).backoff(BackoffStrategy::Fixed(1000));
+        }
+        options
+    }
+}
+
+fn at(told: &Told) -> RedisConnectionOptions {
+    RedisConnectionOptions::new().url(&told.redis)
+}

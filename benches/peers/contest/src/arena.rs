@@ -1,0 +1,91 @@
+//! Where one run of one contender happens: a fresh server, a directory for the log, a time limit.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use peers_protocol::{Produce, Role, Shape, Told, Work};
+use shiftwork_test_kit::RedisServer;
+use tempfile::TempDir;
+
+use crate::deliveries::Deliveries;
+use crate::entry::Entry;
+use crate::machine::Cores;
+use crate::process::Process;
+use crate::server::{self, Persistence, Usage};
+
+/// The one queue of every run.
+const QUEUE: &str = "contest";
+
+/// A server and a directory of one run's own.
+pub(crate) struct Arena {
+    pub(crate) server: RedisServer,
+    directory: TempDir,
+    limit: Duration,
+}
+
+impl Arena {
+    pub(crate) fn open(cores: &Cores, persistence: Persistence, limit: Duration) -> Result<Self> {
+        let server = server::start(cores, persistence)?;
+        let directory = tempfile::tempdir().context("a directory for the log")?;
+        Ok(Self { server, directory, limit })
+    }
+
+    /// Starts a contender that enqueues.
+    pub(crate) fn produce(&self, entry: &Entry, what: Produce) -> Result<Process> {
+        Process::start(&entry.program, &self.told(entry, Role::Produce(what)), self.limit)
+    }
+
+    /// Enqueues so many jobs in batches, and waits until they are.
+    pub(crate) fn fill(&self, entry: &Entry, jobs: u64) -> Result<()> {
+        let mut producer = self.produce(entry, bulk(jobs)).context("filling the queue")?;
+        producer.produced().context("filling the queue")?;
+        Ok(())
+    }
+
+    /// Starts a contender that runs jobs.
+    pub(crate) fn work(&self, entry: &Entry, concurrency: u64, jobs: u64) -> Result<Process> {
+        self.work_as(entry, self.worker(concurrency, jobs))
+    }
+
+    pub(crate) fn work_as(&self, entry: &Entry, work: Work) -> Result<Process> {
+        Process::start(&entry.program, &self.told(entry, Role::Work(work)), self.limit)
+            .context("starting the worker")
+    }
+
+    /// What a worker is told, unless it is told more.
+    pub(crate) fn worker(&self, concurrency: u64, jobs: u64) -> Work {
+        Work {
+            concurrency,
+            expected: jobs,
+            numbers: jobs,
+            fail_first: false,
+            keep_completed: false,
+            timed: false,
+            log: self.directory.path().join("deliveries"),
+        }
+    }
+
+    /// What ran, after the worker was stopped.
+    pub(crate) fn deliveries(&self, jobs: u64, times: u32) -> Result<Deliveries> {
+        Deliveries::read(&self.directory.path().join("deliveries"), jobs, times)
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::of(&self.server)
+    }
+
+    fn told(&self, entry: &Entry, role: Role) -> Told {
+        let (redis, queue) = (self.server.url(), QUEUE.to_owned());
+        Told { redis, queue, role, tuning: entry.tuning.clone() }
+    }
+}
+
+/// So many jobs in batches, to be run at once and once.
+pub(crate) fn bulk(jobs: u64) -> Produce {
+    shaped(jobs, Shape::Bulk)
+}
+
+/// So many jobs in another way.
+pub(crate) fn shaped(jobs: u64, shape: Shape) -> Produce {
+    Produce { first: 0, jobs, shape, retried: false, at_ms: None }
+}

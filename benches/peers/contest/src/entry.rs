@@ -1,0 +1,122 @@
+//! Who takes part, and how each is started.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::Program;
+
+/// A contender, or a variant of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) program: Program,
+    pub(crate) tuning: BTreeMap<String, u64>,
+    /// How much it does in a second, roughly, so that a run lasts a second or more.
+    pub(crate) pace: Pace,
+    /// Jobs a second that it enqueues and runs together, once that is measured.
+    pub(crate) capacity: Option<f64>,
+}
+
+/// What a contender is compared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ours,
+    /// Does not lose the jobs of a worker that is killed.
+    Reliable,
+    /// Loses them: shown, and not what ours is compared with.
+    AtMostOnce,
+    /// What Redis itself allows.
+    Limit,
+}
+
+/// Jobs a second, by powers of ten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Fast,
+    Slow,
+}
+
+impl Entry {
+    /// A variant with other settings.
+    pub(crate) fn tuned(&self, name: &'static str, settings: &[(&str, u64)]) -> Self {
+        let mut entry = Self { name, ..self.clone() };
+        entry.tuning.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        entry
+    }
+}
+
+/// All contenders that are built.
+pub(crate) struct Entries {
+    own: PathBuf,
+    node: Option<PathBuf>,
+}
+
+impl Entries {
+    /// Beside this executable, and in the source tree.
+    pub(crate) fn find() -> Result<Self> {
+        let own = env::current_exe().context("where this program is")?;
+        let own = own.parent().context("this program is in a directory")?.to_owned();
+        let node = env::var_os("PEERS_NODE").filter(|node| !node.is_empty()).map(PathBuf::from);
+        Ok(Self { own, node })
+    }
+
+    pub(crate) fn shiftwork(&self) -> Entry {
+        self.built("shiftwork", "contender-shiftwork", Kind::Ours, Pace::Fast)
+    }
+
+    pub(crate) fn limit(&self) -> Entry {
+        self.built("limit", "contender-limit", Kind::Limit, Pace::Fast)
+    }
+
+    pub(crate) fn bullmq_official(&self) -> Entry {
+        let (name, file) = ("bullmq-official", "contender-bullmq-official");
+        self.built(name, file, Kind::Reliable, Pace::Slow)
+    }
+
+    pub(crate) fn apalis(&self) -> Entry {
+        self.built("apalis-redis", "contender-apalis", Kind::Reliable, Pace::Slow)
+    }
+
+    pub(crate) fn sidekiq(&self) -> Entry {
+        let (name, file) = ("rusty-sidekiq", "contender-rusty-sidekiq");
+        self.built(name, file, Kind::AtMostOnce, Pace::Slow)
+    }
+
+    /// Only where `PEERS_NODE` names the interpreter, and its packages are installed.
+    pub(crate) fn bullmq_node(&self) -> Option<Entry> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contenders/bullmq-node");
+        let installed = directory.join("node_modules/bullmq/package.json").is_file();
+        let executable = self.node.clone().filter(|_| installed)?;
+        let script = directory.join("contender.mjs").display().to_string();
+        Some(Entry {
+            name: "BullMQ (Node)",
+            kind: Kind::Reliable,
+            program: Program { executable, arguments: vec![script] },
+            tuning: BTreeMap::new(),
+            pace: Pace::Slow,
+            capacity: None,
+        })
+    }
+
+    /// Every peer, the best known first.
+    pub(crate) fn peers(&self) -> Vec<Entry> {
+        let mut peers = vec![self.bullmq_official()];
+        peers.extend(self.bullmq_node());
+        peers.extend([self.apalis(), self.sidekiq()]);
+        peers
+    }
+
+    /// A program beside this one.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.own.join(name)
+    }
+
+    fn built(&self, name: &'static str, file: &str, kind: Kind, pace: Pace) -> Entry {
+        let program = Program { executable: self.beside(file), arguments: Vec::new() };
+        Entry { name, kind, program, tuning: BTreeMap::new(), pace, capacity: None }
+    }
+}

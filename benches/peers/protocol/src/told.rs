@@ -1,0 +1,107 @@
+//! What a contender is told, as JSON in its first argument.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// All that a contender is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// `redis://127.0.0.1:PORT`.
+    pub redis: String,
+    /// The one queue that it uses.
+    pub queue: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub role: Role,
+    /// Settings that differ from the contender's own, by name. For trying what is best, and for
+    /// the variants of the limit.
+    #[serde(default)]
+    pub tuning: BTreeMap<String, u64>,
+}
+
+impl Told {
+    /// A setting: what was told, or the contender's own.
+    pub fn tuned(&self, name: &str, own: u64) -> u64 {
+        self.tuning.get(name).copied().unwrap_or(own)
+    }
+}
+
+/// What a contender does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Role {
+    /// It enqueues jobs, reports, and ends.
+    Produce(Produce),
+    /// It runs jobs until it is told to stop.
+    Work(Work),
+}
+
+/// How jobs are enqueued.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Produce {
+    /// The number of the first job.
+    #[serde(default)]
+    pub first: u64,
+    /// How many there are.
+    pub jobs: u64,
+    /// In which way.
+    pub shape: Shape,
+    /// They are going to fail once, and are to be run again after a second.
+    #[serde(default)]
+    pub retried: bool,
+    /// When all of them become due, in milliseconds since 1970. Not there: at once.
+    #[serde(default)]
+    pub at_ms: Option<u64>,
+}
+
+/// In which way jobs are enqueued.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Shape {
+    /// One after the other, each acknowledged before the next is begun.
+    OneByOne,
+    /// By so many tasks, each of which does it one by one.
+    Tasks {
+        /// How many tasks.
+        tasks: u64,
+    },
+    /// In batches, as the peer does it best.
+    Bulk,
+    /// One by one, so far apart that an idle worker is idle. The payload carries when the call
+    /// was begun.
+    Paced {
+        /// Microseconds between two.
+        every_us: u64,
+    },
+    /// An open loop: the time of each is fixed in advance and carried by its payload, so that a
+    /// job which is late because others were late counts as late.
+    Open {
+        /// Jobs a second.
+        rate: f64,
+    },
+}
+
+/// How jobs are run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// How many at once.
+    pub concurrency: u64,
+    /// After so many completed handlers it reports that it is done. Job numbers are below it,
+    /// unless `numbers` says otherwise.
+    pub expected: u64,
+    /// How many jobs there can be, by number.
+    pub numbers: u64,
+    /// Each job fails the first time, and is to be run again after about a second.
+    #[serde(default)]
+    pub fail_first: bool,
+    /// Completed jobs are kept for an hour.
+    #[serde(default)]
+    pub keep_completed: bool,
+    /// Whether the time of each start is recorded.
+    #[serde(default)]
+    pub timed: bool,
+    /// Where the log of deliveries is written when it stops.
+    pub log: PathBuf,
+}
