@@ -6,10 +6,10 @@ DENY_VERSION := 0.20.2
 DENY := $(TOOLS)/bin/cargo-deny
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis check fmt clippy docs features deny bench
+.PHONY: help test redis check fmt clippy docs features deny bench bench-guard
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Some tests start a redis-server of their own. It is found, or installed, before they need it.
 test: ## Run every test of the workspace
@@ -52,3 +52,10 @@ bench: ## Measure: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
 
+# Counted by valgrind, so that noise does not move it. UPDATE=1 writes what is measured into the baseline,
+# benches/guard.toml.
+bench-guard: export UPDATE := $(UPDATE)
+bench-guard: ## Fail where a job takes more instructions than its baseline
+	valgrind=$$(scripts/valgrind.sh) && server=$$(scripts/redis-server.sh) && \
+		SHIFTWORK_VALGRIND=$$valgrind SHIFTWORK_REDIS_SERVER=$$server \
+		$(CARGO) bench --features redis --bench guard

@@ -14,10 +14,14 @@ use shiftwork_redis::RedisAdapter;
 use shiftwork_test_kit::RedisServer;
 
 pub(crate) async fn adapter(server: &RedisServer, namespace: &str) -> Arc<dyn JobAdapter> {
+    adapter_at(&server.url(), namespace).await
+}
+
+pub(crate) async fn adapter_at(url: &str, namespace: &str) -> Arc<dyn JobAdapter> {
     let namespace = Namespace::new(namespace).expect("a valid name");
     let mut connection = Connection::new(namespace, Arc::new(SystemClock));
     connection.settings.keep_completed = Retention { age: Duration::ZERO, count: 0 };
-    connection.variables.insert("JOBS_REDIS_URL", server.url());
+    connection.variables.insert("JOBS_REDIS_URL", url.to_owned());
     let adapter = Arc::new(RedisAdapter::new(connection).expect("a valid URL"));
     adapter.ping().await.expect("the server answers");
     adapter
