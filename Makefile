@@ -46,11 +46,35 @@ deny: $(DENY) ## Licences, sources and duplicates of dependencies
 $(DENY):
 	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TOOLS)
 
-bench: ## Measure: jobs per second in process, what a job costs a Redis server
+# The contenders are a workspace of their own: nothing else builds them.
+PEERS := benches/peers
+CONTEST := server=$$(scripts/redis-server.sh) && SHIFTWORK_REDIS_SERVER=$$server \
+	PEERS_NODE=$$(scripts/node.sh || true) target/peers/release/contest
+
+bench: peers peers-node ## Measure against its peers: the goal table, in benches/RESULTS.md
+	$(CONTEST) goals benches/RESULTS.md
+
+bench-quick: peers ## The same for drain, bulk and idle, against one peer and the limit
+	$(CONTEST) quick
+
+bench-full: peers peers-node ## Every workload, both settings of persistence, all peers
+	$(CONTEST) goals benches/RESULTS.md
+	$(CONTEST) full benches/RESULTS-full.md
+
+bench-own: ## Measure alone: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench --bench in_process
 	$(CARGO) bench --features redis --bench on_redis
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
+
+.PHONY: bench-quick bench-full bench-own peers peers-node
+peers:
+	$(CARGO) build --release --manifest-path $(PEERS)/Cargo.toml --target-dir target/peers
+
+# By its lock file; `npm ci` would want packages for every other system to be there too. Where there
+# is no node, the contender on it is left out.
+peers-node:
+	-scripts/node.sh >/dev/null && cd $(PEERS)/contenders/bullmq-node && npm install --no-audit --no-fund
 
 # Counted by valgrind, so that noise does not move it. UPDATE=1 writes what is measured into the baseline,
 # benches/guard.toml.

@@ -10,6 +10,9 @@ import { Queue, Worker } from 'bullmq';
 const BATCH = 1000;
 const AT_ONCE = 2;
 
+// Workers in the process, which share its concurrency. Each has connections of its own.
+const WORKERS = 2;
+
 const PAYLOAD_BYTES = 100;
 const RECORD_WORDS = 3;
 
@@ -130,7 +133,7 @@ async function work() {
     if (completed === told.expected) say({ said: 'done', ...span(began, used) });
   };
 
-  const count = Math.min(tuned('workers', 1), told.concurrency);
+  const count = Math.min(tuned('workers', WORKERS), told.concurrency);
   const workers = Array.from({ length: count }, () => {
     const worker = new Worker(told.queue, run, {
       connection,

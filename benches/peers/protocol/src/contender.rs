@@ -41,11 +41,6 @@ pub trait Contender {
 
     /// Ends gracefully.
     fn stop(worker: Self::Worker) -> impl Future<Output = Result<()>>;
-
-    /// After what was measured: brings the store into the state that a drain needs.
-    fn settle(_: &Told, _: &Produce) -> impl Future<Output = Result<()>> {
-        async { Ok(()) }
-    }
 }
 
 /// The `main` of a contender.
@@ -86,7 +81,6 @@ async fn enqueue<C: Contender>(told: &Told, what: &Produce) -> Result<()> {
     let producer = C::producer(told, what).await.context("connecting to enqueue")?;
     say(&Report::Ready { version: C::VERSION.into() });
     let span = produce(what, producer).await.context("enqueueing")?;
-    C::settle(told, what).await.context("after enqueueing")?;
     say(&Report::Produced(span));
     Ok(())
 }

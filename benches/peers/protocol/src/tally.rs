@@ -58,13 +58,19 @@ impl Tally {
         }
     }
 
+    /// What is measured begins now, and not with the first handler: for a peer that has something
+    /// to do before it.
+    pub fn begin(&self) {
+        self.first.get_or_init(|| (monotonic_ns(), cpu_us()));
+    }
+
     /// What every contender's handler does with its payload, and all that it does.
     ///
     /// # Errors
     ///
     /// The first attempt of a job, where it was told to fail.
     pub fn run(&self, number: u64, due: u64) -> Result<(), Failed> {
-        self.first.get_or_init(|| (monotonic_ns(), cpu_us()));
+        self.begin();
         let now = if self.timed { monotonic_ns() } else { 0 };
         // What finds no place shows in the log as missing, or in the count as too many.
         let place = self.recorded.fetch_add(1, Ordering::Relaxed);

@@ -14,17 +14,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Jobs in one push, and pushes under way at once.
-const BATCH: u64 = 1000;
-const AT_ONCE: u64 = 2;
+const BATCH: u64 = 500;
+const AT_ONCE: u64 = 4;
 
 /// Jobs that a worker fetches at once, at most.
-const FETCHED: u64 = 500;
+const FETCHED: u64 = 250;
 
 /// How often an idle worker looks. What is enqueued wakes nobody in this version: it is scheduled
 /// for now, and only what is available without is published.
 const POLL_MS: u64 = 5;
 
-/// Moves what is due to where it is fetched from, as fetching does. See [`Apalis::settle`].
+/// Moves some of what is due to where it is fetched from, as fetching does.
 const PROMOTE: &str =
     "local ids = redis.call('ZRANGEBYSCORE', KEYS[1], 0, ARGV[1], 'LIMIT', 0, 1000)
 if #ids > 0 then
@@ -55,10 +55,13 @@ impl Contender for Apalis {
         let fetched = told.tuned("fetched", FETCHED.min(work.concurrency));
         let poll = Duration::from_millis(told.tuned("poll_ms", POLL_MS));
         let storage = storage(told, fetched).await?.poll_with_interval(poll);
+        let tally_of_handler = tally.clone();
         let handler = move |payload: Payload| {
-            let tally = tally.clone();
+            let tally = tally_of_handler.clone();
             async move { tally.run(payload.number, payload.due) as Result<(), Failed> }
         };
+        tally.begin();
+        promote(told).await?;
         let (stop, stopped) = oneshot::channel::<()>();
         let signal = async move {
             // Who could send it is gone: that is a signal too.
@@ -87,31 +90,6 @@ impl Contender for Apalis {
         match tokio::time::timeout(Duration::from_secs(10), worker.running).await {
             Ok(ended) => ended?,
             Err(_) => bail!("it did not end within 10 s"),
-        }
-    }
-
-    /// This version schedules every job, and a worker can begin on no queue with more than about
-    /// 8,000 that are due: fetching moves them all in one call, whose arguments overflow. So that
-    /// a full queue can be drained at all, they are moved here, a thousand at a time, after what
-    /// was measured.
-    async fn settle(told: &Told, produce: &Produce) -> Result<()> {
-        if produce.at_ms.is_some() {
-            return Ok(());
-        }
-        let mut connection = apalis_redis::connect(told.redis.as_str()).await?;
-        let config = Config::default().queue(&told.queue);
-        let promote = redis::Script::new(PROMOTE);
-        let now = peers_protocol::unix_ms() / 1000 + 1;
-        loop {
-            let moved: u64 = promote
-                .key(config.scheduled_jobs_set())
-                .key(config.active_jobs_list())
-                .arg(now)
-                .invoke_async(&mut connection)
-                .await?;
-            if moved == 0 {
-                return Ok(());
-            }
         }
     }
 }
@@ -156,6 +134,28 @@ impl Producer for Pushes {
 
     fn batches(&self) -> Batches {
         self.batches
+    }
+}
+
+/// This version schedules every job, and a worker can begin on no queue with more than about 8,000
+/// that are due: fetching moves them all in one call, whose arguments overflow. So that a full queue
+/// can be drained at all, a worker moves what is there before it begins, a thousand at a time, as
+/// its users would have to. That is part of what is measured.
+async fn promote(told: &Told) -> Result<()> {
+    let mut connection = apalis_redis::connect(told.redis.as_str()).await?;
+    let config = Config::default().queue(&told.queue);
+    let promote = redis::Script::new(PROMOTE);
+    let now = peers_protocol::unix_ms() / 1000;
+    loop {
+        let moved: u64 = promote
+            .key(config.scheduled_jobs_set())
+            .key(config.active_jobs_list())
+            .arg(now)
+            .invoke_async(&mut connection)
+            .await?;
+        if moved == 0 {
+            return Ok(());
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use peers_protocol::{
 
 /// Jobs in one `add_bulk`, which sends a script for each of them over one connection, and calls
 /// under way at once.
-const BATCH: u64 = 1000;
-const AT_ONCE: u64 = 2;
+const BATCH: u64 = 100;
+const AT_ONCE: u64 = 4;
 
 /// Workers in the process, which share its concurrency. Each has a connection and one loop that
 /// fetches.

@@ -22,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 const POOL: u64 = 16;
 const AT_ONCE: u64 = 64;
 
-/// Connections of a worker beyond one for each that runs a job, which it holds while it waits for
-/// one.
+/// Connections of a worker, at most: one for each that runs a job, which it holds while it waits for
+/// one, and some for what they report. With more, each costs more than it brings; with fewer, loops
+/// wait for each other even to end.
+const CONNECTIONS: u64 = 128;
 const SPARE: u64 = 8;
 
 struct Sidekiq;
@@ -61,7 +63,8 @@ impl Contender for Sidekiq {
     }
 
     async fn work(told: &Told, work: &Work, tally: Arc<Tally>) -> Result<Self::Worker> {
-        let pool = pool(told, told.tuned("pool", work.concurrency + SPARE)).await?;
+        let pool =
+            pool(told, told.tuned("pool", CONNECTIONS.min(work.concurrency + SPARE))).await?;
         let config = ProcessorConfig::default().num_workers(work.concurrency as usize);
         let mut processor = Processor::new(pool, vec![told.queue.clone()]).with_config(config);
         processor.register(NoOp { tally });
@@ -72,8 +75,8 @@ impl Contender for Sidekiq {
     async fn stop((token, running): Self::Worker) -> Result<()> {
         token.cancel();
         // Each of its loops waits two seconds for a job before it looks.
-        let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
-        ended.map_err(|_| anyhow!("it did not end within 10 s"))??;
+        let ended = tokio::time::timeout(Duration::from_secs(18), running).await;
+        ended.map_err(|_| anyhow!("it did not end within 18 s"))??;
         Ok(())
     }
 }

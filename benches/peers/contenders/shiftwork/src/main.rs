@@ -10,7 +10,7 @@ use shiftwork::Timestamp;
 use shiftwork::prelude::*;
 
 /// Jobs in one call of `enqueue_many`, and calls under way at once.
-const BATCH: u64 = 1000;
+const BATCH: u64 = 200;
 const AT_ONCE: u64 = 4;
 
 // The queue of every run: a process serves those that its jobs declare.
