@@ -2,6 +2,7 @@
 
 use std::any::{TypeId, type_name};
 use std::borrow::Cow;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use shiftwork_adapter::{JobId, JobName, JobSpec, Provenance, QueueName, Scope, Timestamp};
@@ -34,18 +35,58 @@ pub struct JobContext(Arc<Attempt>);
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) spec: Arc<JobSpec>,
-    pub(crate) queue: QueueName,
     pub(crate) number: u32,
     pub(crate) of: u32,
     pub(crate) crashes: u32,
     pub(crate) enqueued_at: Timestamp,
     pub(crate) due_at: Timestamp,
     pub(crate) started_at: Timestamp,
-    pub(crate) cancelled: CancellationToken,
-    pub(crate) stop: OnceLock<Stop>,
+    pub(crate) told: Told,
+    pub(crate) surroundings: Arc<Surroundings>,
+}
+
+/// What all attempts of a worker have alike.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) queue: QueueName,
     pub(crate) shutting_down: CancellationToken,
     pub(crate) states: Arc<States>,
     pub(crate) jobs: Jobs,
+}
+
+/// What a running attempt is told. Most end without anybody asking, so the token by which they can
+/// wait for it is made when it is first wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    stop: OnceLock<Stop>,
+    timed_out: OnceLock<()>,
+    cancelled: OnceLock<CancellationToken>,
+}
+
+impl Told {
+    fn is_cancelled(&self) -> bool {
+        self.stop.get().is_some()
+            || self.timed_out.get().is_some()
+            || self.cancelled.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    fn token(&self) -> &CancellationToken {
+        let token = self.cancelled.get_or_init(CancellationToken::new);
+        // Whoever tells it writes first and looks for the token then; here it is the other way
+        // round. With a fence between, one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if self.stop.get().is_some() || self.timed_out.get().is_some() {
+            token.cancel();
+        }
+        token
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if let Some(token) = self.cancelled.get() {
+            token.cancel();
+        }
+    }
 }
 
 impl JobContext {
@@ -65,7 +106,7 @@ impl JobContext {
 
     /// The queue it came from.
     pub fn queue(&self) -> &QueueName {
-        &self.0.queue
+        &self.0.surroundings.queue
     }
 
     /// Which attempt this is; the first is 1.
@@ -138,33 +179,35 @@ impl JobContext {
     /// period of a shutdown is over, or its lease is lost. A second later it is stopped at its
     /// next await. What it returns until then counts only if it is a success.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.is_cancelled()
+        self.0.told.is_cancelled()
     }
 
     /// Waits until [`is_cancelled`](Self::is_cancelled).
     pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
-        self.0.cancelled.cancelled()
+        self.0.told.token().cancelled()
     }
 
     /// The same as a token, to hand on. To cancel it is not to cancel the attempt.
     pub fn cancellation(&self) -> CancellationToken {
-        self.0.cancelled.child_token()
+        self.0.told.token().child_token()
     }
 
     /// Tells the handler to stop, since its time is over.
     pub(crate) fn time_out(&self) {
-        self.0.cancelled.cancel();
+        // It may have been said before.
+        let _ = self.0.told.timed_out.set(());
+        self.0.told.wake();
     }
 
     /// Whether the process is about to end: long work should come to a good place to stop. What
     /// has not ended after `JOBS_SHUTDOWN_GRACE` is cancelled and handed back.
     pub fn is_shutting_down(&self) -> bool {
-        self.0.shutting_down.is_cancelled()
+        self.0.surroundings.shutting_down.is_cancelled()
     }
 
     /// Waits until [`is_shutting_down`](Self::is_shutting_down).
     pub fn shutting_down(&self) -> WaitForCancellationFuture<'_> {
-        self.0.shutting_down.cancelled()
+        self.0.surroundings.shutting_down.cancelled()
     }
 
     /// To enqueue further work, which keeps this job's tenant, actor and correlation id unless
@@ -175,18 +218,18 @@ impl JobContext {
         provenance.actor = self.actor().map(Into::into);
         provenance.correlation_id = Some(self.correlation_id().into());
         provenance.traceparent = self.traceparent().map(Into::into);
-        self.0.jobs.caused_by(provenance)
+        self.0.surroundings.jobs.caused_by(provenance)
     }
 
     /// Tells the handler to stop; the first reason counts.
     pub(crate) fn stop(&self, why: Stop) {
         // A reason that came first stays: `set` refuses this one.
-        let _ = self.0.stop.set(why);
-        self.0.cancelled.cancel();
+        let _ = self.0.told.stop.set(why);
+        self.0.told.wake();
     }
 
     pub(crate) fn stopped(&self) -> Option<Stop> {
-        self.0.stop.get().copied()
+        self.0.told.stop.get().copied()
     }
 
     pub(crate) fn spec(&self) -> &Arc<JobSpec> {
@@ -194,7 +237,7 @@ impl JobContext {
     }
 
     pub(crate) fn states(&self) -> &States {
-        &self.0.states
+        &self.0.surroundings.states
     }
 
     fn provenance(&self) -> Option<&Provenance> {

@@ -6,9 +6,9 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use shiftwork_adapter::{JobState, Outcome, Settlement, Timestamp};
@@ -19,17 +19,18 @@ use super::Engine;
 use super::backoff;
 use super::ledger::{Claim, Ledger};
 use super::settle::{Decision, End, Stop, decide, name};
-use crate::handler::Runnable;
+use crate::handler::{HandlerFuture, HandlerResult, PayloadError, Runnable};
 use crate::registry::Registered;
 use crate::{JobContext, JobResult};
 
 /// How long a handler that was told to stop has to come to an end by itself.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// An attempt that is about to run.
+/// An attempt. Dropped, wherever it is by then, it tells the ledger that it ended.
 pub(crate) struct Attempt {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) desk: Arc<Desk>,
+    /// Under which the ledger knows it; `None`: not yet.
+    pub(crate) entry: Option<usize>,
     pub(crate) claim: Claim,
     pub(crate) ctx: JobContext,
     /// `None`: this process has no handler of that name.
@@ -37,21 +38,39 @@ pub(crate) struct Attempt {
     pub(crate) timeout: Duration,
     pub(crate) first_due: Timestamp,
     pub(crate) store_now: Timestamp,
+    /// `None`: it has not ended, or is not ours to settle.
+    pub(crate) settlement: Option<Settlement>,
+}
+
+/// What the attempts of a worker share.
+pub(crate) struct Desk {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry {
+            self.desk.ledger.end(entry, self.claim, self.settlement.take());
+        }
+    }
 }
 
 impl Attempt {
     /// Starts it on a task of its own.
     pub(crate) fn spawn(self) {
         let span = self.span();
-        tokio::spawn(self.run().instrument(span));
+        if span.is_disabled() {
+            tokio::spawn(self.run());
+        } else {
+            tokio::spawn(self.run().instrument(span));
+        }
     }
 
-    async fn run(self) {
-        // Dropped wherever it is, with its runtime, it is reported as not settled.
-        let report = Report { ledger: &self.ledger, claim: self.claim, settlement: None };
+    async fn run(mut self) {
         let began = Instant::now();
         let end = match &self.job {
-            Some(job) => self.as_told(caught(Box::pin(self.execute(job))).await),
+            Some(job) => self.as_told(caught(pin!(self.execute(job))).await),
             None => self.unknown_name(),
         };
         let took = began.elapsed();
@@ -60,25 +79,30 @@ impl Attempt {
         let settlement = settle(end)
             .or_else(|panic| settle(End::Panicked(panic_message(&*panic))))
             .unwrap_or_default();
-        report.settled(settlement);
+        self.settlement = settlement;
     }
 
     /// The handler under its timeout. A panic of it, wherever, is one of this future.
     async fn execute(&self, job: &Registered) -> End {
         let payload = &self.ctx.spec().payload;
-        let mut running: Pin<Box<dyn Future<Output = End> + Send>> =
-            match job.definition.handler.prepare(payload, self.ctx.clone()) {
-                Runnable::Async(Err(error)) => return End::Undecodable(error.to_string()),
-                Runnable::Async(Ok(handler)) => {
-                    Box::pin(async move { End::Returned(handler.await) })
-                }
-                Runnable::Blocking(run) => Box::pin(on_blocking_pool(self.ctx.clone(), run)),
-            };
+        let mut running = match job.definition.handler.prepare(payload, self.ctx.clone()) {
+            Runnable::Async(Err(error)) => return End::Undecodable(error.to_string()),
+            Runnable::Async(Ok(handler)) => Running::Async(handler),
+            Runnable::Blocking(run) => {
+                Running::Blocking(Box::pin(on_blocking_pool(self.ctx.clone(), run)))
+            }
+        };
+        // Begun only where the handler does not come to its end at once.
+        let until_stopped = async {
+            tokio::select! {
+                () = self.ctx.cancelled() => false,
+                () = sleep(self.timeout) => true,
+            }
+        };
         let timed_out = tokio::select! {
             biased;
             end = &mut running => return end,
-            () = self.ctx.cancelled() => false,
-            () = sleep(self.timeout) => true,
+            timed_out = until_stopped => timed_out,
         };
         self.ctx.time_out();
         match timeout(STOP_GRACE, running).await {
@@ -118,21 +142,21 @@ impl Attempt {
     }
 
     fn unknown_name(&self) -> End {
-        let known = self.engine.unknown.seen(self.ctx.name(), self.ctx.queue());
+        let known = self.desk.engine.unknown.seen(self.ctx.name(), self.ctx.queue());
         End::UnknownName {
             // An old job that this process meets for the first time has its time before it: a
             // backlog or a replay is no reason to give it up.
             waited: known.min(self.store_now.since(self.first_due)),
-            limit: self.engine.shared.settings.unknown_after,
+            limit: self.desk.engine.shared.settings.unknown_after,
         }
     }
 
     fn settle(&self, end: End, took: Duration) -> Option<Settlement> {
-        let settings = &self.engine.shared.settings;
+        let settings = &self.desk.engine.shared.settings;
         let own = self.job.as_ref().and_then(|job| job.definition.options.backoff);
         let attempt = self.ctx.attempt();
         let Decision { outcome, result } = decide(end, attempt, self.ctx.attempts(), || {
-            let jitter = settings.backoff_jitter.then(|| self.engine.shared.random.fraction());
+            let jitter = settings.backoff_jitter.then(|| self.desk.engine.shared.random.fraction());
             backoff::delay(own.unwrap_or(settings.backoff), settings.backoff_max, attempt, jitter)
         });
         self.log(outcome, &result, took);
@@ -140,7 +164,7 @@ impl Attempt {
         let (job, generation) = self.claim;
         let report = self.is_kept(outcome).then(|| {
             let started_at = self.ctx.started_at();
-            result.into_report(started_at, self.engine.shared.clock.now())
+            result.into_report(started_at, self.desk.engine.shared.clock.now())
         });
         Some(Settlement::new(job, generation, outcome).with_report(report))
     }
@@ -150,7 +174,7 @@ impl Attempt {
         match outcome {
             Outcome::Complete | Outcome::Cancel => {
                 self.ctx.spec().keep_result.is_some()
-                    || !self.engine.shared.settings.store.keep_completed.age.is_zero()
+                    || !self.desk.engine.shared.settings.store.keep_completed.age.is_zero()
             }
             Outcome::Release(_) => false,
             _ => true,
@@ -208,27 +232,25 @@ impl Attempt {
     }
 }
 
-/// Tells the ledger of the attempt's end, whatever happens.
-struct Report<'a> {
-    ledger: &'a Ledger,
-    claim: Claim,
-    settlement: Option<Settlement>,
+/// A handler under way.
+enum Running {
+    Async(HandlerFuture),
+    Blocking(Pin<Box<dyn Future<Output = End> + Send>>),
 }
 
-impl Report<'_> {
-    fn settled(mut self, settlement: Option<Settlement>) {
-        self.settlement = settlement;
-    }
-}
+impl Future for Running {
+    type Output = End;
 
-impl Drop for Report<'_> {
-    fn drop(&mut self) {
-        self.ledger.end(self.claim, self.settlement.take());
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End> {
+        match &mut *self {
+            Self::Async(handler) => handler.as_mut().poll(context).map(End::Returned),
+            Self::Blocking(run) => run.as_mut().poll(context),
+        }
     }
 }
 
 /// An attempt, its panics caught at the poll that they come from.
-async fn caught(mut attempt: Pin<Box<dyn Future<Output = End> + Send + '_>>) -> End {
+async fn caught(mut attempt: Pin<&mut (impl Future<Output = End> + Send)>) -> End {
     let polled = std::future::poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context)))
             .unwrap_or_else(|panic| Poll::Ready(End::Panicked(panic_message(&*panic))))
@@ -240,9 +262,7 @@ async fn caught(mut attempt: Pin<Box<dyn Future<Output = End> + Send + '_>>) -> 
 /// not begun: by then its job may be another worker's.
 async fn on_blocking_pool(
     ctx: JobContext,
-    run: Box<
-        dyn FnOnce() -> Result<crate::handler::HandlerResult, crate::handler::PayloadError> + Send,
-    >,
+    run: Box<dyn FnOnce() -> Result<HandlerResult, PayloadError> + Send>,
 ) -> End {
     let span = Span::current();
     let begin = move || (!ctx.is_cancelled()).then(|| span.in_scope(run));

@@ -8,12 +8,12 @@
 //! An attempt that ends gives back its slot here and now: its worker may be waiting for a store that
 //! does not answer, and others need not wait with it.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shiftwork_adapter::{Incarnation, JobId, Outcome, Settlement};
+use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Entries {
     incarnation: Option<Incarnation>,
-    running: HashMap<Claim, Running>,
+    running: Slab<Running>,
     ended: Vec<Ended>,
     /// An exchange under way settles what ended, or claims.
     exchanging: bool,
@@ -47,11 +47,14 @@ struct Entries {
 /// An attempt that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
+    pub(crate) claim: Claim,
     pub(crate) incarnation: Incarnation,
     pub(crate) ctx: JobContext,
     /// When its timeout is over.
     pub(crate) deadline: Instant,
     pub(crate) solo: bool,
+    /// It was told that its lease is lost.
+    pub(crate) lost: bool,
 }
 
 /// An attempt that ended.
@@ -91,7 +94,7 @@ impl Ledger {
         Self {
             inner: Mutex::new(Entries {
                 incarnation: None,
-                running: HashMap::new(),
+                running: Slab::new(),
                 ended: Vec::new(),
                 exchanging: false,
                 told: Told::default(),
@@ -122,36 +125,40 @@ impl Ledger {
     pub(crate) fn reincarnate(&self, incarnation: Incarnation) {
         let mut entries = self.lock();
         entries.incarnation = Some(incarnation);
-        for running in entries.running.values() {
+        for (_, running) in &mut entries.running {
             if running.incarnation != incarnation {
-                running.ctx.stop(Stop::LeaseLost);
+                running.stop(Stop::LeaseLost);
             }
         }
     }
 
-    /// Attempts are about to run.
-    pub(crate) fn start(&self, batch: impl IntoIterator<Item = (Claim, Running)>) {
-        self.lock().running.extend(batch);
+    /// Attempts are about to run; answers under which entry each is known.
+    pub(crate) fn start(&self, batch: impl Iterator<Item = Running>) -> Vec<usize> {
+        let mut entries = self.lock();
+        batch.map(|running| entries.running.insert(running)).collect()
     }
 
     /// Whether an attempt of this claim runs, or ended and is not settled.
     pub(crate) fn knows(&self, claim: Claim) -> bool {
         let entries = self.lock();
-        entries.running.contains_key(&claim) || entries.ended.iter().any(|e| e.claim == claim)
+        entries.running.iter().any(|(_, running)| running.claim == claim)
+            || entries.ended.iter().any(|ended| ended.claim == claim)
     }
 
     /// The claims under `incarnation` that run, or ended and are not settled.
     pub(crate) fn claims(&self, incarnation: Incarnation) -> Vec<Claim> {
         let entries = self.lock();
-        let running = entries.running.iter().filter(|(_, running)| running.is_of(incarnation));
+        let running = entries.running().filter(|running| running.is_of(incarnation));
         let ended = entries.ended.iter().filter(|ended| ended.is_of(incarnation));
-        running.map(|(claim, _)| *claim).chain(ended.map(|ended| ended.claim)).collect()
+        running.map(|running| running.claim).chain(ended.map(|ended| ended.claim)).collect()
     }
 
-    /// An attempt ended.
-    pub(crate) fn end(&self, claim: Claim, settlement: Option<Settlement>) {
+    /// The attempt of this entry and claim ended. One that was given up on is not known any more,
+    /// and its entry may be another's.
+    pub(crate) fn end(&self, entry: usize, claim: Claim, settlement: Option<Settlement>) {
         let mut entries = self.lock();
-        if let Some(Running { incarnation, solo, .. }) = entries.running.remove(&claim) {
+        if entries.running.get(entry).is_some_and(|running| running.claim == claim) {
+            let Running { incarnation, solo, .. } = entries.running.remove(entry);
             entries.ended.push(Ended { claim, settlement, incarnation, solo });
             drop(entries);
             self.give_back(solo);
@@ -180,7 +187,7 @@ impl Ledger {
 
     /// How many attempts run under `incarnation`.
     pub(crate) fn running(&self, incarnation: Incarnation) -> usize {
-        self.lock().running.values().filter(|running| running.is_of(incarnation)).count()
+        self.lock().running().filter(|running| running.is_of(incarnation)).count()
     }
 
     /// How many jobs are held under `incarnation`: their attempts run, or ended and are not taken
@@ -202,20 +209,26 @@ impl Ledger {
 
     /// Tells running attempts to stop: all of them, or those of these jobs.
     pub(crate) fn stop(&self, why: Stop, jobs: Option<&[JobId]>) {
-        for ((job, _), running) in &self.lock().running {
-            if jobs.is_none_or(|jobs| jobs.contains(job)) {
-                running.ctx.stop(why);
+        if jobs.is_some_and(<[_]>::is_empty) {
+            return;
+        }
+        for (_, running) in &mut self.lock().running {
+            if jobs.is_none_or(|jobs| jobs.contains(&running.claim.0)) {
+                running.stop(why);
             }
         }
     }
 
     /// Tells the attempts of these claims to stop.
     pub(crate) fn stop_claims(&self, why: Stop, claims: &[Claim]) {
-        let entries = self.lock();
-        claims
-            .iter()
-            .filter_map(|claim| entries.running.get(claim))
-            .for_each(|running| running.ctx.stop(why));
+        if claims.is_empty() {
+            return;
+        }
+        for (_, running) in &mut self.lock().running {
+            if claims.contains(&running.claim) {
+                running.stop(why);
+            }
+        }
     }
 
     /// For the heart: how the worker is.
@@ -227,7 +240,7 @@ impl Ledger {
             held: entries.incarnation.map_or(0, |own| entries.held(own)),
             exchanging: entries.exchanging,
             round: entries.round,
-            deadline: entries.running.values().filter(own).map(|running| running.deadline).max(),
+            deadline: entries.running().filter(own).map(|running| running.deadline).max(),
         }
     }
 
@@ -251,11 +264,10 @@ impl Ledger {
         let mut entries = self.lock();
         let abandoned: Vec<_> = entries.running.drain().collect();
         let mut contexts = Vec::new();
-        let slots: Vec<_> = abandoned.iter().map(|(_, running)| running.solo).collect();
-        for ((job, generation), Running { incarnation, ctx, solo, .. }) in abandoned {
+        let slots: Vec<_> = abandoned.iter().map(|running| running.solo).collect();
+        for Running { claim, incarnation, ctx, solo, .. } in abandoned {
             let release = Outcome::Release(Duration::ZERO);
-            let settlement = Some(Settlement::new(job, generation, release));
-            let claim = (job, generation);
+            let settlement = Some(Settlement::new(claim.0, claim.1, release));
             entries.ended.push(Ended { claim, settlement, incarnation, solo });
             ctx.stop(Stop::Shutdown);
             contexts.push(ctx);
@@ -280,8 +292,12 @@ impl Vitals {
 }
 
 impl Entries {
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().map(|(_, running)| running)
+    }
+
     fn held(&self, incarnation: Incarnation) -> usize {
-        self.running.values().filter(|running| running.is_of(incarnation)).count()
+        self.running().filter(|running| running.is_of(incarnation)).count()
             + self.ended.iter().filter(|ended| ended.is_of(incarnation)).count()
     }
 }
@@ -289,7 +305,13 @@ impl Entries {
 impl Running {
     /// Whether it is held by `incarnation` as far as is known: a lost job runs on for a moment.
     fn is_of(&self, incarnation: Incarnation) -> bool {
-        self.incarnation == incarnation && self.ctx.stopped() != Some(Stop::LeaseLost)
+        self.incarnation == incarnation && !self.lost
+    }
+
+    fn stop(&mut self, why: Stop) {
+        self.ctx.stop(why);
+        // The first reason counts.
+        self.lost = self.ctx.stopped() == Some(Stop::LeaseLost);
     }
 }
 

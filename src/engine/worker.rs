@@ -31,18 +31,24 @@ use shiftwork_adapter::{
     Claimed, ErrorKind, Exchange, ExchangeAnswer, ExchangeReply, Incarnation, Outcome, QueueName,
     Settlement, Ticket, Timestamp, Watch,
 };
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Desk};
 use super::ledger::{Claim, Ended, Ledger, Running};
 use super::settle::Stop;
 use super::slots::Seat;
 use super::{Engine, retry};
-use crate::{JobContext, context};
+use crate::context::{self, Surroundings, Told};
+use crate::{JobContext, Jobs};
 
 /// How often a worker that waits to have its process for itself asks whether it still must.
 const SOLO_LOOK: Duration = Duration::from_secs(2);
+
+/// A worker that may run fewer jobs than this claims all it can at once: in a small batch, what the
+/// round trip itself costs outweighs what is gained by halves.
+const WORTH_HALVING: usize = 200;
 
 /// As good as none; a deadline much later could not be stated.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -54,6 +60,8 @@ pub(crate) struct Worker {
     name: String,
     queue: QueueName,
     ledger: Arc<Ledger>,
+    desk: Arc<Desk>,
+    surroundings: Arc<Surroundings>,
     seat: Seat,
     incarnation: Option<Incarnation>,
     number: u64,
@@ -63,6 +71,8 @@ pub(crate) struct Worker {
     resent: bool,
     /// To be carried by the next exchange.
     settlements: Vec<Settlement>,
+    /// Claimed and about to run.
+    starting: Vec<Attempt>,
     /// Slots taken and not used by a running attempt.
     slots: usize,
     /// Whether the queue may have jobs to claim.
@@ -107,6 +117,13 @@ impl Worker {
         seat: Seat,
     ) -> Self {
         Self {
+            desk: Arc::new(Desk { engine: engine.clone(), ledger: ledger.clone() }),
+            surroundings: Arc::new(Surroundings {
+                queue: queue.clone(),
+                shutting_down: engine.draining.clone(),
+                states: engine.states.clone(),
+                jobs: Jobs::of(engine.shared.clone()),
+            }),
             engine,
             name: format!("worker of queue {queue}"),
             queue,
@@ -117,6 +134,7 @@ impl Worker {
             unanswered: None,
             resent: false,
             settlements: Vec::new(),
+            starting: Vec::new(),
             slots: 0,
             work: Work::Expected,
             ticket: Ticket::default(),
@@ -145,6 +163,7 @@ impl Worker {
             }
             let nothing = self.unanswered.is_none() && self.settlements.is_empty();
             if nothing && self.slots == 0 && !self.look {
+                begin(&mut self.starting);
                 match self.wait(draining).await {
                     Woken::Work => self.work = Work::Expected,
                     Woken::Look => self.look = true,
@@ -246,7 +265,15 @@ impl Worker {
         }
         // The first has nothing to settle, and no lease before the store knows of it.
         self.ledger.exchanging(self.number > 1);
-        let answer = self.send().await;
+        let mut starting = std::mem::take(&mut self.starting);
+        let beginning = async {
+            if !starting.is_empty() {
+                // So that the store is at work while they run.
+                yield_now().await;
+                begin(&mut starting);
+            }
+        };
+        let (answer, ()) = tokio::join!(biased; self.send(), beginning);
         self.ledger.exchanging(false);
         answer
     }
@@ -314,9 +341,17 @@ impl Worker {
         let mut exchange = Exchange::new(self.queue.clone(), incarnation, self.number);
         exchange.settlements = std::mem::take(&mut self.settlements);
         exchange.held = self.ledger.held(incarnation);
-        exchange.claim = self.slots;
+        exchange.claim = self.claim(exchange.held);
         exchange.solo = self.solo == Solo::Granted;
         exchange
+    }
+
+    /// How many jobs to claim beside those `held`: where that is many, no more than half of what
+    /// this worker may run, so that one half runs while an exchange settles and claims the other.
+    /// All at once, store and handlers would take turns.
+    fn claim(&self, held: usize) -> usize {
+        let total = held + self.slots;
+        if total < WORTH_HALVING { self.slots } else { self.slots.min(total.div_ceil(2)) }
     }
 
     async fn apply(&mut self, mut answer: ExchangeAnswer) {
@@ -355,7 +390,8 @@ impl Worker {
         }
     }
 
-    /// Starts claimed jobs, each on a task of its own.
+    /// Takes claimed jobs on. They [begin](begin) once the next exchange is on its way, if there is
+    /// one to be sent at once.
     fn start(&mut self, store_now: Timestamp, mut claimed: Vec<Claimed>) {
         let Some(incarnation) = self.incarnation else { return };
         if self.resent {
@@ -373,20 +409,23 @@ impl Worker {
             self.settlements.extend(claimed.iter().map(|c| released((c.spec.id, c.generation))));
             return;
         }
-        let now = Instant::now();
-        let attempts: Vec<_> = claimed
-            .into_iter()
-            .map(|claimed| (claimed.solo, self.attempt(store_now, claimed)))
-            .collect();
-        if attempts.iter().any(|(solo, _)| *solo) {
+        let (now, started_at) = (Instant::now(), self.engine.shared.clock.now());
+        let solos: Vec<_> = claimed.iter().map(|claimed| claimed.solo).collect();
+        if solos.contains(&true) {
             self.solo = Solo::Running;
         }
-        self.ledger.start(attempts.iter().map(|(solo, attempt)| {
-            let (ctx, deadline) = (attempt.ctx.clone(), now + attempt.timeout);
-            (attempt.claim, Running { incarnation, ctx, deadline, solo: *solo })
+        let attempt = |claimed| self.attempt(store_now, started_at, claimed);
+        let mut attempts: Vec<_> = claimed.into_iter().map(attempt).collect();
+        let entries = self.ledger.start(attempts.iter().zip(solos).map(|(attempt, solo)| {
+            let Attempt { claim, ctx, timeout, .. } = attempt;
+            let (claim, ctx, deadline) = (*claim, ctx.clone(), now + *timeout);
+            Running { claim, incarnation, ctx, deadline, solo, lost: false }
         }));
+        for (attempt, entry) in attempts.iter_mut().zip(entries) {
+            attempt.entry = Some(entry);
+        }
         self.engine.busy.notify_one();
-        attempts.into_iter().for_each(|(_, attempt)| attempt.spawn());
+        self.starting = attempts;
     }
 
     /// Takes a slot for each of these jobs, of those that it has, and beyond these where they were
@@ -404,7 +443,7 @@ impl Worker {
         has
     }
 
-    fn attempt(&self, store_now: Timestamp, claimed: Claimed) -> Attempt {
+    fn attempt(&self, store_now: Timestamp, started_at: Timestamp, claimed: Claimed) -> Attempt {
         let shared = &self.engine.shared;
         // One whose states nobody gave here is as good as unknown: a job may be in another queue than
         // its own, and this process need not serve that.
@@ -417,30 +456,19 @@ impl Worker {
         let of = claimed.spec.attempts.or(options.attempts).unwrap_or(shared.settings.attempts);
         let first_due = claimed.spec.due.at(claimed.enqueued_at);
         let ctx = JobContext::new(context::Attempt {
-            queue: self.queue.clone(),
             number: claimed.attempts.saturating_add(1),
             of: of.get(),
             crashes: claimed.crashes,
             enqueued_at: claimed.enqueued_at,
             due_at: claimed.due_at,
-            started_at: shared.clock.now(),
-            cancelled: tokio_util::sync::CancellationToken::new(),
-            stop: std::sync::OnceLock::new(),
-            shutting_down: self.engine.draining.clone(),
-            states: self.engine.states.clone(),
-            jobs: crate::Jobs::of(shared.clone()),
+            started_at,
+            told: Told::default(),
+            surroundings: self.surroundings.clone(),
             spec: claimed.spec,
         });
-        Attempt {
-            engine: self.engine.clone(),
-            ledger: self.ledger.clone(),
-            claim,
-            ctx,
-            job,
-            timeout,
-            first_due,
-            store_now,
-        }
+        let desk = self.desk.clone();
+        let (entry, settlement) = (None, None);
+        Attempt { desk, entry, claim, ctx, job, timeout, first_due, store_now, settlement }
     }
 
     /// Goes on as a new incarnation: what ran under the old one is stopped and not settled.
@@ -492,6 +520,11 @@ impl Worker {
         self.ledger.stop_claims(Stop::LeaseLost, &lost);
         self.settlements.extend(held.into_iter().map(released));
     }
+}
+
+/// Runs each on a task of its own.
+fn begin(attempts: &mut Vec<Attempt>) {
+    attempts.drain(..).for_each(Attempt::spawn);
 }
 
 fn released((job, generation): Claim) -> Settlement {
