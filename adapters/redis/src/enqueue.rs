@@ -6,21 +6,29 @@
 //! never answered is abandoned, and its successor begins at 1 under another name: should the old
 //! batch still be on its way, it is applied once or not at all, as its callers were told.
 //!
-//! A batch is driven by a task of its own, since any of its callers may go away. That task takes
-//! nothing before there is a connection to send it on: so whoever's time is over by then can still
-//! withdraw, and knows that nothing was stored.
+//! A caller that is alone drives its batch itself, and so waits for no other task. Once there is
+//! another, or should it go away, a task drives on: nobody depends on how soon somebody else's future
+//! is polled. Whoever drives takes nothing before there is a connection to send it on: so whoever's
+//! time is over by then can still withdraw, and knows that nothing was stored.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use bytes::BufMut;
+use redis::{Cmd, RedisWrite, Value};
 use shiftwork_adapter::{
-    AdapterError, Effect, Enqueued, ErrorKind, JobSpec, MAX_BATCH, QueueName, Result,
+    AdapterError, Effect, Enqueued, ErrorKind, JobSpec, MAX_BATCH, QueueName, Result, Timestamp,
 };
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::envelope::NewJob;
+use crate::keys::Named;
 use crate::reply::Reply;
 use crate::script;
 use crate::store::{Queue, Store};
@@ -47,21 +55,54 @@ impl Lane {
 #[derive(Default)]
 struct Line {
     waiting: Vec<Submission>,
-    /// A task is at it.
-    driven: bool,
+    driver: Driver,
     /// The name of the lane; empty: it has none yet.
     lane: String,
     /// The number of its last batch.
     number: u64,
 }
 
+/// Who is at a lane's batches.
+#[derive(Default)]
+enum Driver {
+    #[default]
+    Nobody,
+    Caller(Arc<Baton>),
+    Task,
+}
+
+/// The drive of a lane, to be handed on.
+struct Baton(Mutex<Option<Drive>>);
+
+type Drive = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Baton {
+    fn drive(&self) -> MutexGuard<'_, Option<Drive>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drives in a task from now on.
+    fn hand_on(self: Arc<Self>) {
+        // Without a runtime the drive ends here, and the next caller begins another.
+        let Ok(runtime) = Handle::try_current() else { return drop(self.drive().take()) };
+        runtime.spawn(async move {
+            let drive = self.drive().take();
+            if let Some(drive) = drive {
+                drive.await;
+            }
+        });
+    }
+}
+
 impl Line {
     /// Until when the most patient of those waits who have not withdrawn. Where nobody does, the
-    /// task that is at it ends.
+    /// drive ends.
     fn wanted_until(&mut self) -> Option<Instant> {
         self.waiting.retain(Submission::is_waiting);
         let until = self.waiting.iter().map(|submission| submission.deadline).max();
-        self.driven = until.is_some();
+        if until.is_none() {
+            self.driver = Driver::Nobody;
+        }
         until
     }
 
@@ -128,8 +169,9 @@ impl Store {
         let (jobs, twins) = distinct(&batch);
         let (answer, answered) = oneshot::channel();
         let stage = Arc::new(AtomicU8::new(WAITING));
-        self.submit(&queue, Submission { jobs, deadline, stage: stage.clone(), answer });
-        let told = self.await_answer(operation, deadline, &stage, answered).await;
+        let submission = Submission { jobs, deadline, stage: stage.clone(), answer };
+        let mut lead = self.submit(&queue, submission);
+        let told = self.await_answer(operation, deadline, &stage, answered, &mut lead).await;
         let answers = told.map_err(|error| error.with_context("queue", &queue.name))?;
         Ok(with_twins(answers, &twins))
     }
@@ -140,31 +182,51 @@ impl Store {
         deadline: Instant,
         stage: &AtomicU8,
         mut answered: oneshot::Receiver<Result<Vec<Enqueued>>>,
+        lead: &mut Lead,
     ) -> Result<Vec<Enqueued>> {
-        let answer = match timeout_at(deadline, &mut answered).await {
+        let mut leading = pin!(async {
+            tokio::select! {
+                biased;
+                // It ends where nobody waits any more, this caller neither.
+                () = lead => (&mut answered).await,
+                answer = &mut answered => answer,
+            }
+        });
+        let answer = match timeout_at(deadline, &mut leading).await {
             Ok(answer) => answer,
             Err(_) if leave_waiting(stage, WITHDRAWN) => {
                 return Err(self.link.out_of_time(operation, Effect::None));
             }
             // The batch's time is over too, most likely, and its answer says more than can be
             // known here.
-            Err(_) => match timeout(self.settings.connect_timeout / 20, answered).await {
+            Err(_) => match timeout(self.settings.connect_timeout / 20, leading).await {
                 Ok(answer) => answer,
                 Err(_) => return Err(self.link.out_of_time(operation, Effect::Unknown)),
             },
         };
         answer.unwrap_or_else(|_| {
-            let message = "the task that sends batches ended";
+            let message = "whoever sends the batches ended";
             let error = AdapterError::new(ErrorKind::Internal, operation, message);
             Err(error.with_effect(Effect::Unknown))
         })
     }
 
-    fn submit(self: &Arc<Self>, queue: &Arc<Queue>, submission: Submission) {
+    fn submit(self: &Arc<Self>, queue: &Arc<Queue>, submission: Submission) -> Lead {
         let mut line = queue.lane.line();
         line.waiting.push(submission);
-        if !std::mem::replace(&mut line.driven, true) {
-            tokio::spawn(drive(self.clone(), queue.clone()));
+        match mem::replace(&mut line.driver, Driver::Task) {
+            Driver::Task => Lead(None),
+            Driver::Caller(baton) => {
+                drop(line);
+                baton.hand_on();
+                Lead(None)
+            }
+            Driver::Nobody => {
+                let drive: Drive = Box::pin(drive(self.clone(), queue.clone()));
+                let baton = Arc::new(Baton(Mutex::new(Some(drive))));
+                line.driver = Driver::Caller(baton.clone());
+                Lead(Some(baton))
+            }
         }
     }
 
@@ -183,28 +245,33 @@ impl Store {
         jobs: &[&NewJob],
         deadline: Instant,
     ) -> Result<Vec<Enqueued>> {
+        if let [job] = jobs
+            && job.kind.due == 'N'
+            && self.settings.max_crashes > 1
+            && self.push(queue, lane, number, job, deadline).await?
+        {
+            return Ok(vec![Enqueued::New]);
+        }
         let mut cmd = script::ENQUEUE.call(&queue.keys, &queue.keys.lane(lane));
         cmd.arg(number).arg(LANE_TTL_MS).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
+        let now = self.reckoning.now();
+        cmd.arg(now.as_millis());
         for run in jobs.chunk_by(|a, b| a.kind == b.kind) {
             let kind = run[0].kind;
             cmd.arg(kind.priority as u8)
-                .arg(u8::from(NewJob::is_kept(&kind)))
-                .arg(kind.keep_ms)
-                .arg(kind.due.to_string())
+                .arg(&*kind.due.encode_utf8(&mut [0; 4]))
                 .arg(kind.due_ms)
                 .arg(run.len());
+            let header = kind.header(now);
             for job in run {
-                cmd.arg(job.id.as_bytes());
-            }
-            for job in run {
-                cmd.arg(&job.body[..]);
+                add_job(&mut cmd, job, &header);
             }
         }
         let answer = self.link.call_until(OPERATION, &cmd, deadline).await?;
         let mut reply = Reply::new(OPERATION, answer);
         let status = reply.text()?;
-        let _now = reply.int()?;
+        self.reckoning.heard(Timestamp::from_millis(reply.int()?));
         if status != "ok" {
             return Err(reply.unknown(&status));
         }
@@ -217,11 +284,45 @@ impl Store {
         }
         Ok(answers)
     }
+
+    /// Sends a lone job that may run at once. Answers whether it is new; where it may not be, or
+    /// the case is another, nothing has changed.
+    async fn push(
+        &self,
+        queue: &Queue,
+        lane: &str,
+        number: u64,
+        job: &NewJob,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let named = Named { priority: job.kind.priority, ..queue.keys.lane(lane) };
+        let now = self.reckoning.now();
+        let mut cmd = script::PUSH.call(&queue.keys, &named);
+        cmd.arg(number).arg(LANE_TTL_MS).arg(now.as_millis());
+        add_job(&mut cmd, job, &job.kind.header(now));
+        match self.link.call_until(OPERATION, &cmd, deadline).await? {
+            Value::Int(now) => {
+                self.reckoning.heard(Timestamp::from_millis(now));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Adds a job's id and its envelope to a call.
+fn add_job(cmd: &mut Cmd, job: &NewJob, header: &[u8]) {
+    cmd.arg(job.id.as_bytes());
+    let mut envelope = cmd.bufmut_for_next_arg(header.len() + job.body.len());
+    envelope.put_slice(header);
+    envelope.put_slice(&job.body);
 }
 
 /// Sends batches until nobody waits.
 async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
     let mut driving = Driving { lane: &queue.lane, is_done: false };
+    // Whoever is about to enqueue as well comes along.
+    tokio::task::yield_now().await;
     loop {
         let Some(deadline) = queue.lane.line().wanted_until() else {
             driving.is_done = true;
@@ -261,6 +362,35 @@ async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
     }
 }
 
+/// A caller that drives a lane, or does not.
+struct Lead(Option<Arc<Baton>>);
+
+impl Future for Lead {
+    type Output = ();
+
+    /// Ready at the end of the drive, where that is still this caller's.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(baton) = &self.0 else { return Poll::Pending };
+        let mut held = baton.drive();
+        let Some(drive) = &mut *held else { return Poll::Pending };
+        let polled = drive.as_mut().poll(context);
+        if polled.is_ready() {
+            *held = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if let Some(baton) = self.0.take()
+            && baton.drive().is_some()
+        {
+            baton.hand_on();
+        }
+    }
+}
+
 /// Answers an error to those that wait: to all of them, or, where that is that their time is over,
 /// to those of whom that is so.
 fn refuse(lane: &Lane, error: &AdapterError) {
@@ -277,7 +407,7 @@ fn refuse(lane: &Lane, error: &AdapterError) {
     }
 }
 
-/// A task is at a lane. Where it ends before its time, the next caller begins another.
+/// Somebody is at a lane. Where the drive ends before its time, the next caller begins another.
 struct Driving<'a> {
     lane: &'a Lane,
     is_done: bool,
@@ -286,7 +416,7 @@ struct Driving<'a> {
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.lane.line().driven = false;
+            self.lane.line().driver = Driver::Nobody;
         }
     }
 }

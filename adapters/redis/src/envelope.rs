@@ -83,10 +83,27 @@ impl NewJob {
             body: body(spec),
         }
     }
+}
 
+impl Kind {
     /// Whether its end must be read to see how long it is kept: bit 0 of its stamp.
-    pub(crate) fn is_kept(kind: &Kind) -> bool {
-        kind.keep_ms > 0
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep_ms > 0
+    }
+
+    /// The header of a job that is accepted at `now` and due then.
+    pub(crate) fn header(&self, now: Timestamp) -> [u8; HEADER] {
+        let now = now.as_millis().to_be_bytes();
+        let mut header = [0; HEADER];
+        header[0] = VERSION;
+        header[1] = b'P';
+        header[2] = b'0' + self.priority as u8;
+        header[3..5].copy_from_slice(b"--");
+        header[8] = u8::from(self.is_kept());
+        header[17..25].copy_from_slice(&now);
+        header[25..33].copy_from_slice(&now);
+        header[41..49].copy_from_slice(&self.keep_ms.to_be_bytes());
+        header
     }
 }
 

@@ -20,6 +20,10 @@ const MORE: i64 = 2;
 const SOLO_WAITING: i64 = 4;
 const NEWER: i64 = 8;
 
+/// So many keys, the last of them, have a use only where a settlement is none of a job that
+/// completed and is not kept.
+const KEYS_OF_OTHERS: usize = 4;
+
 /// Bit 0 of a generation: the job is kept for its result.
 const KEPT: u64 = 1;
 
@@ -64,7 +68,14 @@ impl Store {
     /// The command, and the jobs of settlements that no claim can have had.
     fn exchange_command(&self, queue: &Queue, exchange: &Exchange) -> (Cmd, Vec<JobId>) {
         let Exchange { incarnation, number, settlements, held, claim, solo, .. } = exchange;
-        let mut cmd = script::EXCHANGE.call(&queue.keys, &queue.keys.of(*incarnation));
+        let keeps =
+            !self.settings.keep_completed.age.is_zero() && self.settings.keep_completed.count > 0;
+        let is_plain = |settlement: &Settlement| {
+            settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0 && !keeps
+        };
+        let unused = if settlements.iter().all(is_plain) { KEYS_OF_OTHERS } else { 0 };
+        let keys = queue.keys.of(*incarnation);
+        let mut cmd = script::EXCHANGE.call_without(unused, &queue.keys, &keys);
         cmd.arg(&self.local.process)
             .arg(incarnation.to_string())
             .arg(*number)
@@ -74,12 +85,6 @@ impl Store {
             .arg(millis(self.settings.lease))
             .arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-
-        let keeps =
-            !self.settings.keep_completed.age.is_zero() && self.settings.keep_completed.count > 0;
-        let is_plain = |settlement: &Settlement| {
-            settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0 && !keeps
-        };
         let mut impossible = Vec::new();
         let (mut plain, mut others) = (Vec::new(), Vec::new());
         let mut seen = HashSet::with_capacity(settlements.len());

@@ -85,7 +85,7 @@ impl Store {
             .arg(job.id.as_bytes())
             .arg(job.kind.priority as u8)
             .arg(&job.body[..])
-            .arg(u8::from(NewJob::is_kept(&job.kind)))
+            .arg(u8::from(job.kind.is_kept()))
             .arg(job.kind.keep_ms)
             .arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);

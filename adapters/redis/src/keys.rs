@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use shiftwork_adapter::{Incarnation, Namespace, QueueName};
+use shiftwork_adapter::{Incarnation, Namespace, Priority, QueueName};
 
 /// A key that a script declares, by the name that it has in the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Key {
     Turn,
     /// The lane that a call is about.
     Lane,
+    /// The list of waiting jobs of the priority that a call is about.
+    List,
     /// The namespace's index of schedules.
     Index,
 }
@@ -45,6 +47,9 @@ const NAMES: [(&str, &str); 18] = [
     ("schedules", "schedules"),
 ];
 
+/// The place of the first list of waiting jobs.
+const WAIT0: usize = 1;
+
 impl Key {
     /// The key that a script calls so.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -52,6 +57,7 @@ impl Key {
             "held" => Some(Self::Held),
             "turn" => Some(Self::Turn),
             "lane" => Some(Self::Lane),
+            "list" => Some(Self::List),
             "index" => Some(Self::Index),
             _ => NAMES.iter().position(|(script, _)| *script == name).map(Self::Queue),
         }
@@ -104,6 +110,7 @@ impl QueueKeys {
             Key::Held => &named.held,
             Key::Turn => &named.turn,
             Key::Lane => &named.lane,
+            Key::List => &self.fixed[WAIT0 + named.priority as usize],
             Key::Index => &self.index.schedules,
         }
     }
@@ -136,7 +143,7 @@ impl QueueKeys {
     /// The keys of an incarnation.
     pub(crate) fn of(&self, incarnation: Incarnation) -> Named {
         let name = incarnation.to_string();
-        Named { held: self.held(&name), turn: self.turn(&name), lane: String::new() }
+        Named { held: self.held(&name), turn: self.turn(&name), ..Named::default() }
     }
 
     /// The key of a lane.
@@ -161,6 +168,7 @@ pub(crate) struct Named {
     pub(crate) held: String,
     pub(crate) turn: String,
     pub(crate) lane: String,
+    pub(crate) priority: Priority,
 }
 
 #[cfg(test)]
@@ -201,6 +209,8 @@ mod tests {
         let names = Arc::new(NamespaceKeys::new(&namespace));
         let keys = QueueKeys::new(&namespace, &QueueName::new("mail").unwrap(), names);
         assert_eq!(keys.jobs(), "{shop:mail}:jobs");
+        let low = Named { priority: Priority::Low, ..Named::default() };
+        assert_eq!(keys.get(Key::List, &low), "{shop:mail}:wait:3");
         assert_eq!(keys.schedules(), "{shop:mail}:schedules");
         assert_eq!(keys.channel("p"), "{shop:mail}:idle:p");
         assert_eq!(keys.sweepers(), "{shop:mail}:sweepers");

@@ -37,6 +37,7 @@ mod inspect;
 mod keys;
 mod link;
 mod operate;
+mod reckoning;
 mod reply;
 mod schedules;
 mod script;

@@ -327,6 +327,9 @@ impl Shared {
         deadline: Instant,
         effect: Effect,
     ) -> Result<Ready> {
+        if let State::Ready(ready) = &*self.state.borrow() {
+            return Ok(ready.clone());
+        }
         let mut state = self.state.subscribe();
         loop {
             let seen = state.borrow_and_update().clone();

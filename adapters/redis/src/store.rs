@@ -15,6 +15,7 @@ use crate::enqueue::Lane;
 use crate::envelope::millis;
 use crate::keys::{NamespaceKeys, QueueKeys};
 use crate::link::{Link, Listener};
+use crate::reckoning::Reckoning;
 use crate::reply::Reply;
 use crate::server::Server;
 use crate::wakeup::{Bell, Wakeups};
@@ -28,6 +29,7 @@ pub(crate) struct Store {
     /// The definitions that were read last, each with the revision it was read of.
     pub(crate) definitions: Mutex<BTreeMap<ScheduleId, (u64, Arc<Schedule>)>>,
     pub(crate) local: Arc<Local>,
+    pub(crate) reckoning: Reckoning,
 }
 
 /// What this process keeps for itself.
@@ -82,7 +84,8 @@ impl Store {
         });
         let link = Link::new(server.clone(), settings.connect_timeout, local.clone());
         let definitions = Mutex::default();
-        Ok(Arc::new(Self { link, server, settings, names, definitions, local }))
+        let reckoning = Reckoning::default();
+        Ok(Arc::new(Self { link, server, settings, names, definitions, local, reckoning }))
     }
 
     /// What this process knows of a queue.

@@ -1,10 +1,10 @@
--- Adds jobs to a queue: all of them, each unless one of its id is known.
+-- Adds jobs to a queue: all of them, each unless one of its id is known. A lone job has push.lua.
 --
 -- ARGV 1 number of the batch in its lane  2 how long the lane is remembered, ms
 --      3 crashes allowed  4-7 retention, as in exchange.lua
---      then for each run of jobs that are alike: priority, 1 where its jobs are kept for their
---      result, for how long in ms, due (N now, A after, T at), when in ms, how many jobs follow;
---      then their ids, then their bodies
+--      8 the time by the sender's reckoning, ms, which is no later than the server's
+--      then for each run of jobs that are alike: priority, due (N now, A after, T at), when in ms,
+--      how many follow; then of each its id and its envelope, accepted and due at 8
 --
 -- Returns {'ok', now, positions of jobs that were known already, counted from 1 over all runs}.
 --      {'late', now}: a batch of this lane with a higher number was applied; this one came late.
@@ -12,21 +12,24 @@
 -- Invariant: as in exchange.lua. The lane keeps the number of its last batch and what it was
 --      answered: resent, nothing changes and the answer is the same, whatever became of the jobs.
 --
--- Time is the server's.
+-- Time is the server's. An envelope is stored as it came where the sender reckoned well, since to
+-- make another costs as much as all else; any other is given the server's time.
 
 -- @include clock
 
 local call, sub = redis.call, string.sub
-local number = tonumber(ARGV[1])
+local GOOD_RECKONING_MS = 1000
 local known = {}
-local before = call('GET', lane)
+local before = call('SET', lane, ARGV[1], 'PX', ARGV[2], 'GET')
 if before then
   local last, positions = string.match(before, '^(%d+) ?(.*)$')
+  local number = tonumber(ARGV[1])
   last = tonumber(last)
-  if number < last then return { 'late', string.format('%.0f', now) } end
-  if number == last then
+  if number <= last then
+    call('SET', lane, before, 'PX', ARGV[2])
+    if number < last then return { 'late', now } end
     for position in string.gmatch(positions, '%d+') do known[#known + 1] = tonumber(position) end
-    return { 'ok', string.format('%.0f', now), known }
+    return { 'ok', now, known }
   end
 end
 
@@ -39,26 +42,29 @@ if first[2] and tonumber(first[2]) <= now then
   to_wake = promote(now)
 end
 
+local age = now - ARGV[8]
+local is_timely = age >= 0 and age <= GOOD_RECKONING_MS
+local alone = tonumber(ARGV[3]) <= 1
 local PIECE = 1000
 local position, soonest = 0, nil
-local at = 8
+local at = 9
 while at < #ARGV do
-  local kept, due, count = ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 5])
+  local due, count = ARGV[at + 1], tonumber(ARGV[at + 3])
   local due_at = now
   if due == 'A' then
-    due_at = math.min(now + ARGV[at + 4], 9007199254740991)
+    due_at = math.min(now + ARGV[at + 2], 9007199254740991)
   elseif due == 'T' then
-    due_at = tonumber(ARGV[at + 4])
+    due_at = tonumber(ARGV[at + 2])
   end
-  -- As lib/envelope.lua draws it.
-  local header = struct.pack('>c1c1c1c1c1I4I4I4I8I8I8I8', '\1', 'P', ARGV[at], '-', '-', kept, 0, 0,
-    now, due_at, 0, ARGV[at + 2])
-  local stamp = sub(header, 6, 9)
+  local times
+  if due ~= 'N' or not is_timely then times = struct.pack('>I8I8', now, due_at) end
+  local stamp = sub(ARGV[at + 5], 6, 9)
   for from = 0, count - 1, PIECE do
     local size = math.min(PIECE, count - from)
-    local ids = at + 6 + from
-    local bodies = ids + count
-    local found = call('HMGET', jobs, unpack(ARGV, ids, ids + size - 1))
+    local first = at + 4 + 2 * from
+    local ids = {}
+    for i = 1, size do ids[i] = ARGV[first + 2 * i - 2] end
+    local found = call('HMGET', jobs, unpack(ids))
 
     -- A job past its age is no longer known.
     local is_any = false
@@ -75,7 +81,7 @@ while at < #ARGV do
       local keep = read_retention(4)
       for i = 1, size do
         if found[i] and is_expired(found[i], keep, now) then
-          forget(ARGV[ids + i - 1], found[i], keep)
+          forget(ids[i], found[i], keep)
           found[i] = false
         end
       end
@@ -86,18 +92,25 @@ while at < #ARGV do
       if found[i] then
         known[#known + 1] = position + i
       else
-        local id = ARGV[ids + i - 1]
         new = new + 1
-        values[2 * new - 1] = id
-        values[2 * new] = header .. ARGV[bodies + i - 1]
-        entries[new] = id .. stamp
+        entries[new] = ids[i] .. stamp
+        if is_any or times then
+          local env = ARGV[first + 2 * i - 1]
+          -- Bytes 18 to 33, as lib/envelope.lua draws it.
+          if times then env = sub(env, 1, 17) .. times .. sub(env, 34) end
+          values[2 * new - 1] = ids[i]
+          values[2 * new] = env
+        end
       end
     end
     position = position + size
 
     if new > 0 then
-      local alone = tonumber(ARGV[3]) <= 1
-      call('HSET', jobs, unpack(values))
+      if is_any or times then
+        call('HSET', jobs, unpack(values))
+      else
+        call('HSET', jobs, unpack(ARGV, first, first + 2 * size - 1))
+      end
       if due_at > now then
         local score, place = string.format('%.0f', due_at), alone and ARGV[at] + 5 or ARGV[at]
         local members = {}
@@ -119,13 +132,14 @@ while at < #ARGV do
       end
     end
   end
-  at = at + 6 + 2 * count
+  at = at + 4 + 2 * count
 end
 
-call('SET', lane, number .. ' ' .. table.concat(known, ' '), 'PX', ARGV[2])
+if #known > 0 then
+  call('SET', lane, ARGV[1] .. ' ' .. table.concat(known, ' '), 'PX', ARGV[2])
+end
 if soonest then
   -- @include sweeper
 end
-if call('HGET', meta, 'paused') then to_wake = 0 end
 -- @include wake
-return { 'ok', string.format('%.0f', now), known }
+return { 'ok', now, known }

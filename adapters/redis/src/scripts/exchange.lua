@@ -1,5 +1,6 @@
 -- A worker's whole conversation with a queue: settles what ended, claims what may run, in one step.
 --
+-- KEYS The last four are passed only where there are other settlements than plain ones.
 -- ARGV 1 process: the name of this process in `idle`
 --      2 incarnation  3 number of the exchange  4 jobs held once settled  5 jobs to claim at most
 --      6 1: the worker is alone  7 lease in ms  8 crashes allowed
@@ -56,7 +57,7 @@ if record then
     call('PEXPIRE', turn, TURN_TTL_MS)
     local refused = ids_between(record, TURN_LEN + 1, life.cancelled_at)
     local cancelled = ids_between(record, life.cancelled_at, life.claimed_at)
-    return { 'ok', string.format('%.0f', now), 2, refused, cancelled, entries, envelopes }
+    return { 'ok', now, 2, refused, cancelled, entries, envelopes }
   end
   lost_writes = number > last + 1
   if cancel_count > 0 then
@@ -209,7 +210,8 @@ if limit > 0 and not paused then
     from = place
     local list = KEYS[FIRST_LIST + place - 1]
     while count < limit and not full do
-      local popped = call('LPOP', list, math.min(step, limit - count))
+      local wanted = math.min(step, limit - count)
+      local popped = call('LPOP', list, wanted)
       if not popped then break end
       local ids = {}
       for i = 1, #popped do ids[i] = sub(popped[i], 1, 16) end
@@ -234,6 +236,7 @@ if limit > 0 and not paused then
         end
       end
       if met >= MAX_TOMBS or bytes >= MAX_BYTES then full = true end
+      if #popped < wanted then break end
       step = MAX_CLAIM
       if count > 0 then
         step = math.max(1, math.min(MAX_CLAIM, math.floor((MAX_BYTES - bytes) * count / bytes)))
@@ -291,4 +294,4 @@ if soonest then
   -- @include sweeper
 end
 -- @include wake
-return { 'ok', string.format('%.0f', now), flags, refused, cancelled, entries, envelopes }
+return { 'ok', now, flags, refused, cancelled, entries, envelopes }

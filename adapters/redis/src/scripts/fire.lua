@@ -68,7 +68,7 @@ if answer == 'job' then
   job = #id == 16 and job or '-'
   fired = tonumber(fired) + 1
   made_by = firing
-  local to_wake = redis.call('HGET', meta, 'paused') and 0 or arrived
+  local to_wake = arrived
   -- @include wake
 elseif answer == 'overlapped' then
   overlapped = tonumber(overlapped) + 1

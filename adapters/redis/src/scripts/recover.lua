@@ -84,6 +84,6 @@ if redis.call('SCARD', held) == 0 then
 else
   answer[2] = 1
 end
-local to_wake = redis.call('HGET', meta, 'paused') and 0 or arrived
+local to_wake = arrived
 -- @include wake
 return answer

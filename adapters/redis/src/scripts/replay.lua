@@ -28,6 +28,6 @@ job.state = 'P'
 job.attempts, job.crashes, job.finished_at, job.due_at = 0, 0, 0, now
 move(id, env, job, 'B', nil, tonumber(ARGV[2]), keep, now)
 flush_moves()
-local to_wake = redis.call('HGET', meta, 'paused') and 0 or promoted + arrived
+local to_wake = promoted + arrived
 -- @include wake
 return 'done'

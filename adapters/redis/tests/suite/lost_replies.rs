@@ -52,16 +52,33 @@ async fn an_enqueue_is_one() {
 }
 
 #[tokio::test]
-async fn an_enqueue_is_one_though_the_job_is_done_and_forgotten_when_it_comes_again() {
+async fn an_enqueue_is_one_though_its_jobs_are_done_and_forgotten_when_it_comes_again() {
+    is_one_though_forgotten("enqueue", 3).await;
+}
+
+#[tokio::test]
+async fn a_lone_enqueue_is_one_though_its_job_is_done_and_forgotten_when_it_comes_again() {
+    is_one_though_forgotten("push", 1).await;
+}
+
+fn completed(job: JobId) -> (JobId, Outcome) {
+    (job, Outcome::Complete)
+}
+
+async fn is_one_though_forgotten(script: &'static str, count: usize) {
     let world = World::new();
     let adapter = world.adapter();
     let other = world.other_with(|settings| settings.keep_completed.age = Duration::ZERO);
-    adapter.ping().await.unwrap();
-    let lost = world.proxy.lose_next_reply(calls("enqueue"));
+    let mut worker = Worker::new(&other, &work());
+    // From now on the time is known, as it has to be for a lone job.
+    adapter.enqueue(&work(), jobs(1)).await.unwrap();
+    let done: Vec<_> = worker.claim(1).await.into_iter().map(completed).collect();
+    worker.settle(&done).await;
+    let lost = world.proxy.lose_next_reply(calls(script));
     // Who sends it again has to wait at the gate, until the job is forgotten.
     let (open, gate) = mpsc::channel::<()>();
     let (arrived, arrives) = mpsc::channel();
-    let (gate, is_enqueue) = (Mutex::new(gate), calls("enqueue"));
+    let (gate, is_enqueue) = (Mutex::new(gate), calls(script));
     let _never = world.proxy.lose_next_reply(move |request| {
         if is_enqueue(request) {
             let _ = arrived.send(());
@@ -69,21 +86,21 @@ async fn an_enqueue_is_one_though_the_job_is_done_and_forgotten_when_it_comes_ag
         }
         false
     });
-    let (job, queue) = (job(), work());
-    let id = job.id;
-    let enqueueing = tokio::spawn(async move { adapter.enqueue(&queue, vec![job]).await });
+    let (batch, queue) = (jobs(count), work());
+    let mut ids: Vec<_> = batch.iter().map(|job| job.id).collect();
+    let enqueueing = tokio::spawn(async move { adapter.enqueue(&queue, batch).await });
     let lost = blocking(move || lost.wait(LONG)).await;
     assert!(lost, "the reply is lost");
     blocking(move || arrives.recv_timeout(LONG)).await.expect("it is sent again");
 
-    let mut worker = Worker::new(&other, &work());
-    assert_eq!(worker.claim(1).await, [id]);
-    worker.settle(&[(id, Outcome::Complete)]).await;
-    assert_eq!(state(&other, &work(), id).await, None, "it is forgotten");
+    assert_eq!(worker.claim(count).await, ids);
+    let done: Vec<_> = ids.iter().copied().map(completed).collect();
+    worker.settle(&done).await;
+    assert_eq!(state(&other, &work(), ids.remove(0)).await, None, "it is forgotten");
     open.send(()).unwrap();
 
-    assert_eq!(enqueueing.await.unwrap().unwrap(), [Enqueued::New]);
-    assert_eq!(worker.claim(1).await, [], "it does not run twice");
+    assert_eq!(enqueueing.await.unwrap().unwrap(), vec![Enqueued::New; count]);
+    assert_eq!(worker.claim(1).await, [], "none runs twice");
     assert_eq!(other.counts(&work()).await.unwrap().total(), 0);
 }
 

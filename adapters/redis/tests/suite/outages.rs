@@ -240,7 +240,7 @@ async fn a_process_that_never_met_its_server_says_why() {
 async fn an_enqueue_that_was_executed_and_whose_reply_is_missing_is_not_known() {
     let world = World::new();
     let adapter = connected_for(&world, BRIEF).await;
-    let lost = world.proxy.lose_next_reply(calls("enqueue"));
+    let lost = world.proxy.lose_next_reply(calls("push"));
     let calling = tokio::spawn(async move { timed(adapter.enqueue(&work(), jobs(1))).await });
     assert!(blocking(move || lost.wait(LONG)).await);
     world.proxy.refuse();
@@ -271,16 +271,15 @@ async fn an_enqueue_that_waits_behind_one_on_its_way_has_stored_nothing() {
     let world = World::new();
     let adapter = connected_for(&world, BRIEF).await;
     world.proxy.stall();
-    let mut first = {
+    let first = {
         let adapter = adapter.clone();
-        Box::pin(async move { adapter.enqueue(&work(), jobs(1)).await })
+        tokio::spawn(async move { adapter.enqueue(&work(), jobs(1)).await })
     };
-    begin(&mut first).await;
     // The first is on its way.
     sleep(ms(100)).await;
     let queue = work();
     let (second, first) = tokio::join!(adapter.enqueue(&queue, jobs(1)), first);
-    assert_eq!(first.unwrap_err().effect(), Effect::Unknown);
+    assert_eq!(first.unwrap().unwrap_err().effect(), Effect::Unknown);
     assert_eq!(second.unwrap_err().effect(), Effect::None, "it was never sent");
 }
 

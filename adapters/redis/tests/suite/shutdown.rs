@@ -118,15 +118,14 @@ async fn what_is_under_way_at_the_end_is_answered() {
     let adapter = world.adapter();
     adapter.enqueue(&work(), jobs(1)).await.unwrap();
     world.proxy.delay(ms(100));
-    let mut enqueueing = {
+    let enqueueing = {
         let adapter = adapter.clone();
-        Box::pin(async move { adapter.enqueue(&work(), jobs(1)).await })
+        tokio::spawn(async move { adapter.enqueue(&work(), jobs(1)).await })
     };
-    begin(&mut enqueueing).await;
     sleep(ms(20)).await;
     let (ended, answer) = tokio::join!(adapter.shutdown(), enqueueing);
     ended.unwrap();
-    assert_eq!(answer.unwrap(), [Enqueued::New]);
+    assert_eq!(answer.unwrap().unwrap(), [Enqueued::New]);
 }
 
 #[tokio::test]
