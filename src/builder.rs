@@ -269,7 +269,7 @@ fn refused(error: AdapterError) -> Error {
 /// The queues that this process serves.
 fn served(registry: &Registry, settings: &Settings, problems: &mut Problems) -> Vec<QueueName> {
     let declared = registry.queues();
-    for named in settings.serves.named().iter().filter(|named| !declared.contains(named)) {
+    for named in settings.serves.named().iter().filter(|named| !declared.contains(*named)) {
         let names: Vec<_> = declared.iter().map(QueueName::as_str).collect();
         problems.add(format!(
             "JOBS_QUEUES names {:?}, and no job of this program declares that queue; there are \
@@ -279,7 +279,7 @@ fn served(registry: &Registry, settings: &Settings, problems: &mut Problems) -> 
             did_you_mean(named.as_str(), names.iter().copied())
         ));
     }
-    declared.into_iter().filter(|queue| settings.serves.includes(queue)).collect()
+    declared.iter().filter(|queue| settings.serves.includes(queue)).cloned().collect()
 }
 
 /// Reports every state that a job of these queues takes and nobody gave.

@@ -1,5 +1,6 @@
 //! A job on its way to a queue.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing::Span;
 use crate::error::Error;
 use crate::nearest::did_you_mean;
 use crate::registry::Registry;
+use crate::telemetry::Causes;
 use crate::{Job, Result};
 
 /// A job to be enqueued, and how.
@@ -20,7 +22,7 @@ use crate::{Job, Result};
 #[derive(Clone, Debug)]
 #[must_use = "a job does nothing until it is given to `Jobs::enqueue`"]
 pub struct NewJob {
-    name: String,
+    name: Cow<'static, str>,
     /// A payload that could not be written is told when it is enqueued, where there is somebody
     /// to tell.
     payload: Result<Payload, String>,
@@ -31,7 +33,8 @@ pub struct NewJob {
     attempts: Option<NonZeroU32>,
     timeout: Option<Duration>,
     keep_result: Option<Duration>,
-    provenance: Provenance,
+    /// What was said of it. Most jobs have none.
+    provenance: Option<Box<Provenance>>,
     foreign: bool,
 }
 
@@ -46,8 +49,12 @@ impl NewJob {
     /// # }
     /// ```
     pub fn new(name: impl Into<String>, payload: &(impl Serialize + ?Sized)) -> Self {
+        Self::named(Cow::Owned(name.into()), payload)
+    }
+
+    fn named(name: Cow<'static, str>, payload: &(impl Serialize + ?Sized)) -> Self {
         Self {
-            name: name.into(),
+            name,
             payload: Payload::json(payload).map_err(|error| error.to_string()),
             id: None,
             queue: None,
@@ -56,7 +63,7 @@ impl NewJob {
             attempts: None,
             timeout: None,
             keep_result: None,
-            provenance: Provenance::default(),
+            provenance: None,
             foreign: false,
         }
     }
@@ -112,7 +119,7 @@ impl NewJob {
 
     /// Whose data it is about.
     pub fn scope(mut self, scope: Scope) -> Self {
-        self.provenance.scope = Some(scope);
+        self.provenance_mut().scope = Some(scope);
         self
     }
 
@@ -123,19 +130,19 @@ impl NewJob {
 
     /// Who asks for it.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.provenance.actor = Some(actor.into());
+        self.provenance_mut().actor = Some(actor.into());
         self
     }
 
     /// Ties it to what caused it. Default: as the current span says, else the job's own id.
     pub fn correlation_id(mut self, correlation_id: impl Into<String>) -> Self {
-        self.provenance.correlation_id = Some(correlation_id.into());
+        self.provenance_mut().correlation_id = Some(correlation_id.into());
         self
     }
 
     /// The span that causes it, as a W3C `traceparent`. Default: as the current span says.
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
-        self.provenance.traceparent = Some(traceparent.into());
+        self.provenance_mut().traceparent = Some(traceparent.into());
         self
     }
 
@@ -155,17 +162,19 @@ impl NewJob {
     }
 
     pub(crate) fn own_scope(&self) -> Option<Scope> {
-        self.provenance.scope.clone()
+        self.provenance.as_ref()?.scope.clone()
     }
 
     /// What it says that can only be true of one job.
     pub(crate) fn says_of_itself(&self) -> Option<&'static str> {
-        let Provenance { actor, correlation_id, traceparent, .. } = &self.provenance;
+        let said_of = |part: fn(&Provenance) -> &Option<String>| {
+            self.provenance.as_deref().is_some_and(|provenance| part(provenance).is_some())
+        };
         let said = [
             (self.id.is_some(), "an id"),
-            (actor.is_some(), "an actor"),
-            (correlation_id.is_some(), "a correlation id"),
-            (traceparent.is_some(), "a traceparent"),
+            (said_of(|provenance| &provenance.actor), "an actor"),
+            (said_of(|provenance| &provenance.correlation_id), "a correlation id"),
+            (said_of(|provenance| &provenance.traceparent), "a traceparent"),
         ];
         said.into_iter().find_map(|(is_said, what)| is_said.then_some(what))
     }
@@ -186,8 +195,11 @@ impl NewJob {
         fresh_id: impl FnOnce() -> JobId,
     ) -> Result<(QueueName, JobSpec)> {
         let invalid = |fault: String| Error::invalid(format!("job {:?}: {fault}", self.name));
-        let name = JobName::new(&self.name).map_err(|fault| invalid(fault.to_string()))?;
         let registered = registry.get(&self.name);
+        let name = match registered {
+            Some(registered) => registered.name.clone(),
+            None => JobName::new(&*self.name).map_err(|fault| invalid(fault.to_string()))?,
+        };
         if registered.is_none() && !self.foreign {
             return Err(Error::invalid(registry.unknown(&self.name)));
         }
@@ -216,42 +228,51 @@ impl NewJob {
         spec.attempts = self.attempts;
         spec.timeout = self.timeout;
         spec.keep_result = self.keep_result;
-        let provenance = complete(self.provenance, inherited);
-        if provenance != Provenance::default() {
-            spec.provenance = Some(Box::new(provenance));
-        }
+        spec.provenance = complete(self.provenance, inherited);
         Ok((queue, spec))
+    }
+
+    fn provenance_mut(&mut self) -> &mut Provenance {
+        self.provenance.get_or_insert_default()
     }
 }
 
 impl<J: Job> From<J> for NewJob {
     fn from(payload: J) -> Self {
-        Self::new(J::NAME, &payload)
+        Self::named(Cow::Borrowed(J::NAME), &payload)
     }
 }
 
 fn declared_queue(queue: &str, registry: &Registry, foreign: bool) -> Result<QueueName, String> {
+    if let Some(declared) = registry.queues().get(queue) {
+        return Ok(declared.clone());
+    }
     let name = QueueName::new(queue).map_err(|fault| fault.to_string())?;
-    let declared = registry.queues();
-    if foreign || declared.contains(&name) {
+    if foreign {
         return Ok(name);
     }
     Err(format!(
         "no job of this program declares a queue {queue:?}{}; one that workers elsewhere serve is \
          named with .foreign()",
-        did_you_mean(queue, declared.iter().map(QueueName::as_str))
+        did_you_mean(queue, registry.queues().iter().map(QueueName::as_str))
     ))
 }
 
 /// What was not said is as the enqueuing job has it, else as the current span says.
-fn complete(own: Provenance, inherited: Option<&Provenance>) -> Provenance {
+fn complete(
+    own: Option<Box<Provenance>>,
+    inherited: Option<&Provenance>,
+) -> Option<Box<Provenance>> {
+    let span = Causes::of(&Span::current());
+    if own.is_none() && inherited.is_none() && span == Causes::default() {
+        return None;
+    }
     let inherited = inherited.cloned().unwrap_or_default();
-    let span = crate::telemetry::Causes::of(&Span::current());
-    let mut provenance = own;
+    let mut provenance = own.unwrap_or_default();
     provenance.scope = provenance.scope.or(inherited.scope);
     provenance.actor = provenance.actor.or(inherited.actor);
     provenance.correlation_id =
         provenance.correlation_id.or(inherited.correlation_id).or(span.correlation_id);
     provenance.traceparent = provenance.traceparent.or(span.traceparent).or(inherited.traceparent);
-    provenance
+    (*provenance != Provenance::default()).then_some(provenance)
 }

@@ -3,7 +3,7 @@
 //! Those with `#[job]` register themselves at link time, others by hand. All are checked together
 //! at start, so that every fault is reported at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shiftwork_adapter::{JobName, QueueName};
@@ -16,6 +16,8 @@ use crate::nearest::did_you_mean;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     jobs: BTreeMap<JobName, Arc<Registered>>,
+    /// Every queue that one of them declares.
+    queues: BTreeSet<QueueName>,
 }
 
 /// A definition that was checked.
@@ -61,6 +63,7 @@ impl Registry {
             }
             return;
         }
+        self.queues.insert(queue.clone());
         self.jobs.insert(name.clone(), Arc::new(Registered { name, queue, definition }));
     }
 
@@ -80,12 +83,9 @@ impl Registry {
         self.jobs.len()
     }
 
-    /// Every queue that a job declares, ordered by name.
-    pub(crate) fn queues(&self) -> Vec<QueueName> {
-        let mut queues: Vec<_> = self.iter().map(|job| job.queue.clone()).collect();
-        queues.sort_unstable();
-        queues.dedup();
-        queues
+    /// Every queue that a job declares.
+    pub(crate) fn queues(&self) -> &BTreeSet<QueueName> {
+        &self.queues
     }
 
     /// What to say of a name that no job has.

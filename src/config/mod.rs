@@ -202,7 +202,7 @@ impl Reader<'_> {
             {
                 own.weight = weight.get();
             }
-            queues.insert(queue, own);
+            queues.insert(queue.clone(), own);
         }
         queues
     }
