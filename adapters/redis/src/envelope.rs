@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use shiftwork_adapter::{
     AttemptReport, Claimed, Due, JobId, JobName, JobRecord, JobSpec, JobState, Payload, Priority,
@@ -51,9 +51,10 @@ struct Options {
 
 /// A job on its way into the store.
 pub(crate) struct NewJob {
-    pub(crate) id: JobId,
     pub(crate) kind: Kind,
-    pub(crate) body: Vec<u8>,
+    spec: JobSpec,
+    /// What is rare about it, written; mostly nothing.
+    options: Vec<u8>,
 }
 
 /// What the header of a new job is made of. Jobs of one kind that follow each other share it.
@@ -68,7 +69,7 @@ pub(crate) struct Kind {
 }
 
 impl NewJob {
-    pub(crate) fn new(spec: &JobSpec) -> Self {
+    pub(crate) fn new(spec: JobSpec) -> Self {
         let (due, due_ms) = match spec.due {
             Due::Now => ('N', 0),
             Due::After(delay) => {
@@ -77,11 +78,41 @@ impl NewJob {
             Due::At(at) => ('T', at.as_millis().clamp(0, MAX_MS)),
         };
         let keep_ms = spec.keep_result.map_or(0, millis).min(MAX_MS.unsigned_abs() / 2);
-        Self {
-            id: spec.id,
-            kind: Kind { priority: spec.priority, keep_ms, due, due_ms },
-            body: body(spec),
-        }
+        let kind = Kind { priority: spec.priority, keep_ms, due, due_ms };
+        Self { kind, options: options(&spec), spec }
+    }
+
+    pub(crate) fn id(&self) -> JobId {
+        self.spec.id
+    }
+
+    /// How long its body is.
+    pub(crate) fn body_len(&self) -> usize {
+        4 + self.len_after()
+    }
+
+    /// The body, written.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.body_len());
+        self.put_body(&mut body);
+        body
+    }
+
+    /// Writes the body.
+    pub(crate) fn put_body(&self, body: &mut impl BufMut) {
+        let name = self.spec.name.as_str().as_bytes();
+        body.put_u32(u32_of(self.len_after()));
+        // A name has at most 100 bytes.
+        body.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        body.put_slice(name);
+        body.put_u32(u32_of(self.options.len()));
+        body.put_slice(&self.options);
+        body.put_slice(self.spec.payload.as_bytes());
+    }
+
+    /// The length that a body begins with.
+    fn len_after(&self) -> usize {
+        1 + self.spec.name.as_str().len() + 4 + self.options.len() + self.spec.payload.len()
     }
 }
 
@@ -105,21 +136,6 @@ impl Kind {
         header[41..49].copy_from_slice(&self.keep_ms.to_be_bytes());
         header
     }
-}
-
-fn body(spec: &JobSpec) -> Vec<u8> {
-    let options = options(spec);
-    let name = spec.name.as_str().as_bytes();
-    let len = 1 + name.len() + 4 + options.len() + spec.payload.len();
-    let mut body = Vec::with_capacity(4 + len);
-    body.extend(u32_of(len).to_be_bytes());
-    // A name has at most 100 bytes.
-    body.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-    body.extend(name);
-    body.extend(u32_of(options.len()).to_be_bytes());
-    body.extend(&options);
-    body.extend(spec.payload.as_bytes());
-    body
 }
 
 fn options(spec: &JobSpec) -> Vec<u8> {
@@ -181,25 +197,40 @@ pub(crate) struct Unreadable(pub(crate) String);
 impl Stored {
     /// Reads what is stored under `id`.
     pub(crate) fn read(id: JobId, envelope: Vec<u8>) -> Result<Self, Unreadable> {
+        Self::read_after(&mut None, id, envelope)
+    }
+
+    /// The same, after another, whose name this one often has: many of them then share one text.
+    pub(crate) fn read_after(
+        name_before: &mut Option<JobName>,
+        id: JobId,
+        envelope: Vec<u8>,
+    ) -> Result<Self, Unreadable> {
         let envelope = Bytes::from(envelope);
         let header = Header::read(&envelope)?;
-        let mut rest = Reader(envelope.slice(HEADER..));
+        let mut rest = Reader(&envelope[HEADER..]);
         let len = rest.u32()?;
         let mut body = Reader(rest.take(len)?);
         let name_len = body.u8()?;
         let name = body.take(name_len)?;
         let options_len = body.u32()?;
         let options = body.take(options_len)?;
-        let payload = body.0;
+        let payload = envelope.slice_ref(body.0);
 
-        let name = std::str::from_utf8(&name)
-            .map_err(|_| "its name is no text".to_owned())
-            .and_then(|name| JobName::new(name).map_err(|fault| fault.to_string()))
-            .map_err(Unreadable)?;
+        let name = match name_before {
+            Some(before) if before.as_str().as_bytes() == name => before.clone(),
+            _ => {
+                let name = std::str::from_utf8(name)
+                    .map_err(|_| "its name is no text".to_owned())
+                    .and_then(|name| JobName::new(name).map_err(|fault| fault.to_string()))
+                    .map_err(Unreadable)?;
+                name_before.insert(name).clone()
+            }
+        };
         let mut spec = JobSpec::new(id, name, Payload::from_json_bytes(payload));
         spec.priority = header.priority()?;
         if !options.is_empty() {
-            let options: Options = serde_json::from_slice(&options)
+            let options: Options = serde_json::from_slice(options)
                 .map_err(|fault| Unreadable(format!("its options: {fault}")))?;
             spec.due = match options {
                 Options { due_at_ms: Some(at), .. } => Due::At(Timestamp::from_millis(at)),
@@ -211,7 +242,7 @@ impl Stored {
             spec.keep_result = options.keep_result_ms.map(Duration::from_millis);
             spec.provenance = options.provenance;
         }
-        let report = match &*rest.0 {
+        let report = match rest.0 {
             [] => None,
             // What a newer version says of an attempt need not keep this one from running the next.
             report => serde_json::from_slice(report).ok().map(Arc::new),
@@ -317,10 +348,13 @@ pub(crate) fn state(name: u8) -> Option<JobState> {
     })
 }
 
+/// How long an entry is.
+pub(crate) const ENTRY: usize = 20;
+
 /// Id and stamp, as lists and sets have them.
-pub(crate) fn entry(id: JobId, generation: u64) -> Option<[u8; 20]> {
+pub(crate) fn entry(id: JobId, generation: u64) -> Option<[u8; ENTRY]> {
     let stamp = u32::try_from(generation).ok()?;
-    let mut entry = [0; 20];
+    let mut entry = [0; ENTRY];
     entry[..16].copy_from_slice(id.as_bytes());
     entry[16..].copy_from_slice(&stamp.to_be_bytes());
     Some(entry)
@@ -334,14 +368,14 @@ pub(crate) fn read_entry(entry: &[u8]) -> Option<(JobId, u64)> {
 }
 
 /// What is left to read.
-struct Reader(Bytes);
+struct Reader<'a>(&'a [u8]);
 
-impl Reader {
-    fn take(&mut self, len: usize) -> Result<Bytes, Unreadable> {
-        if self.0.len() < len {
-            return Err(Unreadable("it is cut off".into()));
-        }
-        Ok(self.0.split_to(len))
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Unreadable> {
+        let (taken, rest) =
+            self.0.split_at_checked(len).ok_or_else(|| Unreadable("it is cut off".into()))?;
+        self.0 = rest;
+        Ok(taken)
     }
 
     fn u8(&mut self) -> Result<usize, Unreadable> {

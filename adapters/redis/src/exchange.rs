@@ -9,7 +9,8 @@ use shiftwork_adapter::{
 };
 use tracing::error;
 
-use crate::envelope::{Stored, entry, millis, read_entry};
+use crate::enqueue::are_distinct;
+use crate::envelope::{ENTRY, Stored, entry, millis, read_entry};
 use crate::reply::Reply;
 use crate::script;
 use crate::store::{Queue, Store};
@@ -52,8 +53,8 @@ impl Store {
         answer.refused = reply.list()?.rest(Reply::id)?;
         answer.refused.extend(impossible);
         answer.cancelled = reply.list()?.rest(Reply::id)?;
-        let (entries, envelopes) = (reply.list()?, reply.list()?);
-        answer.claimed = claimed(&queue, entries, envelopes)?;
+        let (entries, envelopes) = (reply.bytes()?, reply.list()?);
+        answer.claimed = claimed(&queue, &entries, envelopes)?;
         answer.reconcile = flags & RECONCILE != 0;
         answer.more = flags & MORE != 0;
         answer.solo_waiting = flags & SOLO_WAITING != 0;
@@ -87,11 +88,13 @@ impl Store {
         self.add_retention(&mut cmd);
         let mut impossible = Vec::new();
         let (mut plain, mut others) = (Vec::new(), Vec::new());
-        let mut seen = HashSet::with_capacity(settlements.len());
+        let claims = settlements.iter().map(|settlement| (settlement.job, settlement.generation));
+        let mut seen = (!are_distinct(claims.collect())).then(HashSet::new);
+        let mut is_first = |entry| seen.as_mut().is_none_or(|seen| seen.insert(entry));
         for settlement in settlements {
             match entry(settlement.job, settlement.generation) {
                 // One claim is settled once.
-                Some(entry) if !seen.insert(entry) => impossible.push(settlement.job),
+                Some(entry) if !is_first(entry) => impossible.push(settlement.job),
                 None => impossible.push(settlement.job),
                 Some(entry) if is_plain(settlement) => plain.push((entry, settlement.job)),
                 Some(entry) => others.push((entry, settlement)),
@@ -123,23 +126,25 @@ impl Store {
     }
 }
 
-fn claimed(queue: &Queue, entries: Reply, mut envelopes: Reply) -> Result<Vec<Claimed>> {
-    entries.rest(|entries| {
-        let entry = entries.bytes()?;
+fn claimed(queue: &Queue, entries: &[u8], mut envelopes: Reply) -> Result<Vec<Claimed>> {
+    let mut claimed = Vec::with_capacity(envelopes.len());
+    let mut name = None;
+    for entry in entries.chunks(ENTRY) {
         let envelope = envelopes.bytes_or_nil()?;
-        let Some((id, generation)) = read_entry(&entry) else {
-            return Err(entries.unknown("an entry of another form"));
+        let Some((id, generation)) = read_entry(entry) else {
+            return Err(envelopes.unknown("an entry of another form"));
         };
-        let stored = Stored::read(id, envelope.unwrap_or_default());
-        Ok(match stored {
+        let stored = Stored::read_after(&mut name, id, envelope.unwrap_or_default());
+        claimed.push(match stored {
             Ok(stored) => stored.to_claimed(),
             Err(fault) => {
                 error!(job.id = %id, queue = %queue.name, fault = fault.0,
                     "a stored job cannot be read; it goes the way of jobs that nobody knows");
                 unreadable(id, generation)
             }
-        })
-    })
+        });
+    }
+    Ok(claimed)
 }
 
 /// A job of which nothing but its id is known: no program has a handler for it, and after a while

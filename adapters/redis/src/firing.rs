@@ -71,7 +71,7 @@ impl Store {
 
     fn fire_command(&self, firing: &Firing, schedule: &Schedule) -> Cmd {
         let queue = self.queue(&schedule.queue);
-        let job = NewJob::new(&schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
+        let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
         let mut cmd = script::FIRE.call(&queue.keys, &Named::default());
         cmd.arg(firing.schedule.as_str())
             .arg(firing.revision)
@@ -82,9 +82,9 @@ impl Store {
             .arg(u8::from(schedule.enabled))
             .arg(u8::from(schedule.overlap == Overlap::Skip))
             .arg(&self.names.schedules)
-            .arg(job.id.as_bytes())
+            .arg(job.id().as_bytes())
             .arg(job.kind.priority as u8)
-            .arg(&job.body[..])
+            .arg(job.body())
             .arg(u8::from(job.kind.is_kept()))
             .arg(job.kind.keep_ms)
             .arg(self.settings.max_crashes.max(1));

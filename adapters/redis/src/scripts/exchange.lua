@@ -11,7 +11,7 @@
 --      L released), delay in ms, report
 --
 -- Returns {'expired'}: the incarnation is no more. {'refused'}: an old number; nothing happened.
---      {'ok', now, flags, refused ids, ids to cancel, entries claimed, their envelopes}.
+--      {'ok', now, flags, refused ids, ids to cancel, entries claimed, joined, their envelopes}.
 --      flags: 1 reconcile, 2 more can be claimed, 4 a job waits that must run alone, 8 an envelope
 --      of a newer version is at the front
 --
@@ -47,11 +47,8 @@ if record then
     -- What was claimed is still held: nothing but a later exchange settles it.
     -- @include turn
     local life = read_turn(record)
-    local entries, ids, envelopes = {}, {}, {}
-    for at = life.claimed_at, #record, 20 do
-      entries[#entries + 1] = sub(record, at, at + 19)
-      ids[#ids + 1] = sub(record, at, at + 15)
-    end
+    local entries, ids, envelopes = sub(record, life.claimed_at), {}, {}
+    for at = 1, #entries, 20 do ids[#ids + 1] = sub(entries, at, at + 15) end
     if #ids > 0 then envelopes = call('HMGET', jobs, unpack(ids)) end
     if call('SCARD', held) > 0 then call('ZADD', workers, lease_end, ARGV[2]) end
     call('PEXPIRE', turn, TURN_TTL_MS)
@@ -261,8 +258,9 @@ if to_cancel ~= '' then
     if not settled[id] then cancelled[#cancelled + 1] = id end
   end
 end
+entries = table.concat(entries)
 call('SET', turn, struct.pack('>c1I8I4I4', 'A', number, #refused, #cancelled)
-  .. table.concat(refused) .. table.concat(cancelled) .. table.concat(entries), 'PX', 3600000)
+  .. table.concat(refused) .. table.concat(cancelled) .. entries, 'PX', 3600000)
 
 if holds + count > 0 then
   call('ZADD', workers, lease_end, ARGV[2])
