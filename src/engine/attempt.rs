@@ -57,17 +57,13 @@ impl Drop for Attempt {
 }
 
 impl Attempt {
-    /// Starts it on a task of its own.
-    pub(crate) fn spawn(self) {
+    /// Runs it in its span.
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send {
         let span = self.span();
-        if span.is_disabled() {
-            tokio::spawn(self.run());
-        } else {
-            tokio::spawn(self.run().instrument(span));
-        }
+        self.run_to_its_end().instrument(span)
     }
 
-    async fn run(mut self) {
+    async fn run_to_its_end(mut self) {
         let began = Instant::now();
         let end = match &self.job {
             Some(job) => self.as_told(caught(pin!(self.execute(job))).await),

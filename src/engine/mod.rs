@@ -18,6 +18,7 @@ mod heart;
 mod ledger;
 mod pulse;
 mod retry;
+mod runners;
 mod settle;
 mod slots;
 mod sweeper;

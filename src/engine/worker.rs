@@ -37,6 +37,7 @@ use tracing::{debug, error, info, warn};
 
 use super::attempt::{Attempt, Desk};
 use super::ledger::{Claim, Ended, Ledger, Running};
+use super::runners::Runners;
 use super::settle::Stop;
 use super::slots::Seat;
 use super::{Engine, retry};
@@ -61,6 +62,7 @@ pub(crate) struct Worker {
     queue: QueueName,
     ledger: Arc<Ledger>,
     desk: Arc<Desk>,
+    runners: Arc<Runners>,
     surroundings: Arc<Surroundings>,
     seat: Seat,
     incarnation: Option<Incarnation>,
@@ -118,6 +120,7 @@ impl Worker {
     ) -> Self {
         Self {
             desk: Arc::new(Desk { engine: engine.clone(), ledger: ledger.clone() }),
+            runners: Arc::default(),
             surroundings: Arc::new(Surroundings {
                 queue: queue.clone(),
                 shutting_down: engine.draining.clone(),
@@ -163,7 +166,7 @@ impl Worker {
             }
             let nothing = self.unanswered.is_none() && self.settlements.is_empty();
             if nothing && self.slots == 0 && !self.look {
-                begin(&mut self.starting);
+                begin(&self.runners, &mut self.starting);
                 match self.wait(draining).await {
                     Woken::Work => self.work = Work::Expected,
                     Woken::Look => self.look = true,
@@ -265,12 +268,12 @@ impl Worker {
         }
         // The first has nothing to settle, and no lease before the store knows of it.
         self.ledger.exchanging(self.number > 1);
-        let mut starting = std::mem::take(&mut self.starting);
+        let (runners, mut starting) = (self.runners.clone(), std::mem::take(&mut self.starting));
         let beginning = async {
             if !starting.is_empty() {
                 // So that the store is at work while they run.
                 yield_now().await;
-                begin(&mut starting);
+                begin(&runners, &mut starting);
             }
         };
         let (answer, ()) = tokio::join!(biased; self.send(), beginning);
@@ -523,8 +526,8 @@ impl Worker {
 }
 
 /// Runs each on a task of its own.
-fn begin(attempts: &mut Vec<Attempt>) {
-    attempts.drain(..).for_each(Attempt::spawn);
+fn begin(runners: &Arc<Runners>, attempts: &mut Vec<Attempt>) {
+    attempts.drain(..).for_each(|attempt| runners.run(attempt));
 }
 
 fn released((job, generation): Claim) -> Settlement {
