@@ -1,38 +1,36 @@
-//! Where one run of one contender happens: a fresh server, a directory for the log, a time limit.
+//! Where one run of one contender on a server happens: a stage, and a fresh server.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use peers_protocol::{Produce, Role, Shape, Told, Work};
 use shiftwork_test_kit::RedisServer;
-use tempfile::TempDir;
 
 use crate::deliveries::Deliveries;
 use crate::entry::Entry;
 use crate::machine::Cores;
 use crate::process::Process;
 use crate::server::{self, Persistence, Usage};
+use crate::stage::Stage;
 
 /// The one queue of every run.
 const QUEUE: &str = "contest";
 
-/// A server and a directory of one run's own.
+/// A stage with a server of one run's own.
 pub(crate) struct Arena {
-    pub(crate) server: RedisServer,
-    directory: TempDir,
-    limit: Duration,
+    server: RedisServer,
+    stage: Stage,
 }
 
 impl Arena {
     pub(crate) fn open(cores: &Cores, persistence: Persistence, limit: Duration) -> Result<Self> {
         let server = server::start(cores, persistence)?;
-        let directory = tempfile::tempdir().context("a directory for the log")?;
-        Ok(Self { server, directory, limit })
+        Ok(Self { server, stage: Stage::open(limit)? })
     }
 
     /// Starts a contender that enqueues.
     pub(crate) fn produce(&self, entry: &Entry, what: Produce) -> Result<Process> {
-        Process::start(&entry.program, &self.told(entry, Role::Produce(what)), self.limit)
+        self.stage.start(entry, &self.told(entry, Role::Produce(what)))
     }
 
     /// Enqueues so many jobs in batches, and waits until they are.
@@ -48,26 +46,17 @@ impl Arena {
     }
 
     pub(crate) fn work_as(&self, entry: &Entry, work: Work) -> Result<Process> {
-        Process::start(&entry.program, &self.told(entry, Role::Work(work)), self.limit)
-            .context("starting the worker")
+        self.stage.start(entry, &self.told(entry, Role::Work(work))).context("starting the worker")
     }
 
     /// What a worker is told, unless it is told more.
     pub(crate) fn worker(&self, concurrency: u64, jobs: u64) -> Work {
-        Work {
-            concurrency,
-            expected: jobs,
-            numbers: jobs,
-            fail_first: false,
-            keep_completed: false,
-            timed: false,
-            log: self.directory.path().join("deliveries"),
-        }
+        self.stage.worker(concurrency, jobs)
     }
 
     /// What ran, after the worker was stopped.
     pub(crate) fn deliveries(&self, jobs: u64, times: u32) -> Result<Deliveries> {
-        Deliveries::read(&self.directory.path().join("deliveries"), jobs, times)
+        self.stage.deliveries(jobs, times)
     }
 
     pub(crate) fn usage(&self) -> Usage {

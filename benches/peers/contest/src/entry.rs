@@ -1,10 +1,10 @@
 //! Who takes part, and how each is started.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use peers_protocol::Tuning;
 
 use crate::process::Program;
 
@@ -14,7 +14,7 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) program: Program,
-    pub(crate) tuning: BTreeMap<String, u64>,
+    pub(crate) tuning: Tuning,
     /// How much it does in a second, roughly, so that a run lasts a second or more.
     pub(crate) pace: Pace,
     /// Jobs a second that it enqueues and runs together, once that is measured.
@@ -44,7 +44,7 @@ impl Entry {
     /// A variant with other settings.
     pub(crate) fn tuned(&self, name: &'static str, settings: &[(&str, u64)]) -> Self {
         let mut entry = Self { name, ..self.clone() };
-        entry.tuning.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        entry.tuning.extend(settings);
         entry
     }
 }
@@ -96,7 +96,7 @@ impl Entries {
             name: "BullMQ (Node)",
             kind: Kind::Reliable,
             program: Program { executable, arguments: vec![script] },
-            tuning: BTreeMap::new(),
+            tuning: Tuning::default(),
             pace: Pace::Slow,
             capacity: None,
         })
@@ -117,6 +117,6 @@ impl Entries {
 
     fn built(&self, name: &'static str, file: &str, kind: Kind, pace: Pace) -> Entry {
         let program = Program { executable: self.beside(file), arguments: Vec::new() };
-        Entry { name, kind, program, tuning: BTreeMap::new(), pace, capacity: None }
+        Entry { name, kind, program, tuning: Tuning::default(), pace, capacity: None }
     }
 }

@@ -18,6 +18,7 @@ mod numbers;
 mod process;
 mod rounds;
 mod server;
+mod stage;
 mod table;
 mod tried;
 mod workloads;

@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use peers_protocol::{Order, Report, Span, Told};
+use peers_protocol::{Order, Report, Span};
+use serde::Serialize;
 
 /// What is kept of what a contender says on standard error.
 const LAST_WORDS: usize = 600;
@@ -34,7 +35,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it, and waits until it is ready. From then on it has `limit` for all it does.
-    pub(crate) fn start(program: &Program, told: &Told, limit: Duration) -> Result<Self> {
+    pub(crate) fn start(program: &Program, told: &impl Serialize, limit: Duration) -> Result<Self> {
         let told = serde_json::to_string(told).context("writing what it is told")?;
         let mut child = Command::new(&program.executable)
             .args(&program.arguments)

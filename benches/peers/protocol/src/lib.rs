@@ -1,6 +1,6 @@
 //! What a contender is told, what it reports, and what all contenders written in Rust share.
 //!
-//! A contender is a process that plays one of two roles, told as JSON in its first argument
+//! A contender is a process that plays one of two roles, told as JSON in its last argument
 //! ([`Told`]): it enqueues jobs, or it runs them. It reports in lines of JSON on standard output
 //! ([`Report`]), and obeys lines on standard input ([`Order`]). What is the same for all, the
 //! payload, the pace, the counting of deliveries, is here, so that a contender holds only what is
@@ -10,10 +10,12 @@ mod clock;
 mod contender;
 mod payload;
 mod produce;
+mod program;
 mod report;
 mod row;
 mod tally;
 mod told;
+mod tuning;
 
 pub use clock::{cpu_us, monotonic_ns, unix_ms};
 pub use contender::{Contender, play};
@@ -23,3 +25,4 @@ pub use report::{Order, Report, Span};
 pub use row::Row;
 pub use tally::{Failed, Tally, read_log};
 pub use told::{Produce, Role, Shape, Told, Work};
+pub use tuning::Tuning;

@@ -1,11 +1,12 @@
-//! What a contender is told, as JSON in its first argument.
+//! What a contender is told, as JSON in its last argument.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// All that a contender is told.
+use crate::tuning::Tuning;
+
+/// All that a contender whose jobs are on a server is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Told {
     /// `redis://127.0.0.1:PORT`.
@@ -15,16 +16,15 @@ pub struct Told {
     /// What it does.
     #[serde(flatten)]
     pub role: Role,
-    /// Settings that differ from the contender's own, by name. For trying what is best, and for
-    /// the variants of the limit.
+    /// Settings that differ from its own.
     #[serde(default)]
-    pub tuning: BTreeMap<String, u64>,
+    pub tuning: Tuning,
 }
 
 impl Told {
     /// A setting: what was told, or the contender's own.
     pub fn tuned(&self, name: &str, own: u64) -> u64 {
-        self.tuning.get(name).copied().unwrap_or(own)
+        self.tuning.of(name, own)
     }
 }
 
