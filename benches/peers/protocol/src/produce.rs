@@ -79,7 +79,8 @@ async fn bulk<P: Producer>(told: &Produce, producer: P) -> Result<()> {
                 return Ok(());
             }
             let numbers = first..end.min(first + of);
-            let jobs = numbers.map(|number| job(number, monotonic_ns(), at_ms)).collect();
+            let due = monotonic_ns();
+            let jobs = numbers.map(|number| job(number, due, at_ms)).collect();
             producer.bulk(jobs).await?;
         }
     };
