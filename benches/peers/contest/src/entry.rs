@@ -25,11 +25,11 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ours,
-    /// Does not lose the jobs of a worker that is killed.
+    /// Does not lose the jobs of a worker that is killed, where there is a server to keep them.
     Reliable,
     /// Loses them: shown, and not what ours is compared with.
     AtMostOnce,
-    /// What Redis itself allows.
+    /// What Redis itself allows, or tokio where there is no server.
     Limit,
 }
 
@@ -110,13 +110,35 @@ impl Entries {
         peers
     }
 
-    /// A program beside this one.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.own.join(name)
+    /// Those that enqueue and run jobs in one process.
+    pub(crate) fn in_process(&self) -> Vec<Entry> {
+        let channel = self.alone("channel", "jobs", Kind::Limit);
+        vec![
+            self.alone("shiftwork", "jobs", Kind::Ours),
+            self.alone("apalis-memory", "jobs", Kind::Reliable),
+            channel.clone(),
+            channel.tuned("channel, of 5,000", &[("bound", 5000)]),
+        ]
+    }
+
+    /// Those that fire timers.
+    pub(crate) fn timers(&self) -> Vec<Entry> {
+        vec![
+            self.alone("shiftwork", "timers", Kind::Ours),
+            self.alone("tokio-cron-scheduler", "timers", Kind::Reliable),
+            self.alone("intervals", "timers", Kind::Limit),
+        ]
+    }
+
+    /// One without a server: all of them are one program.
+    fn alone(&self, name: &'static str, what: &str, kind: Kind) -> Entry {
+        let mut entry = self.built(name, "contender-in-process", kind, Pace::Fast);
+        entry.program.arguments = vec![what.into(), name.into()];
+        entry
     }
 
     fn built(&self, name: &'static str, file: &str, kind: Kind, pace: Pace) -> Entry {
-        let program = Program { executable: self.beside(file), arguments: Vec::new() };
+        let program = Program { executable: self.own.join(file), arguments: Vec::new() };
         Entry { name, kind, program, tuning: Tuning::default(), pace, capacity: None }
     }
 }

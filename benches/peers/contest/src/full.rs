@@ -1,11 +1,11 @@
-//! Everything, under both settings of persistence.
+//! Everything, under both settings of persistence where there is a server.
 
 use crate::entry::{Entries, Entry};
 use crate::goals;
 use crate::machine::Cores;
 use crate::rounds::{self, Results};
 use crate::server::Persistence;
-use crate::workloads::{Way, Workload};
+use crate::workloads::{Threads, Way, Workload};
 
 /// A rate that every contender can keep up with, so that their delays can be compared.
 const SAME_RATE: f64 = 2000.0;
@@ -17,6 +17,14 @@ pub(crate) fn measure(
     rounds: usize,
     mut each: impl FnMut(&Results),
 ) {
+    let alone = [
+        (Workload::InProcess { threads: Threads::One }, entries.in_process()),
+        (Workload::InProcess { threads: Threads::Two }, entries.in_process()),
+        (Workload::Timers, entries.timers()),
+    ];
+    for (workload, entries) in alone {
+        each(&rounds::run(workload, &entries, rounds, cores, Persistence::Off));
+    }
     for persistence in [Persistence::Off, Persistence::EverySecond] {
         let mut all: Vec<Entry> =
             [entries.shiftwork()].into_iter().chain(entries.peers()).collect();

@@ -1,16 +1,12 @@
 //! The goal table: what was set out, what was measured, whether it is met.
 
-use std::process::Command;
-
-use peers_protocol::Row;
-
 use crate::entry::{Entries, Entry};
 use crate::machine::Cores;
 use crate::numbers::{two, whole};
 use crate::rounds::{self, Results};
 use crate::server::Persistence;
 use crate::table;
-use crate::workloads::{Way, Workload};
+use crate::workloads::{Threads, Way, Workload};
 
 /// The variant of the limit that a drain is compared with: with batches as large, and as many
 /// exchanges in flight, as a worker of ours has at 500 at once.
@@ -18,8 +14,26 @@ const CYCLE: &str = "limit, 4 of 100";
 
 const PING: &str = "limit, PING";
 
-/// A program beside this one whose rows are added, where it was built.
-const ELSEWHERE: &str = "in-process";
+/// What a run in process is compared with: a bounded channel, and a spawned task for each job.
+const CHANNEL: &str = "channel";
+
+/// One goal: what was asked, and what was measured.
+pub(crate) struct Row {
+    /// What is measured.
+    what: String,
+    /// What is asked of it.
+    goal: String,
+    /// What Shiftwork does.
+    ours: String,
+    /// The best reliable peer, its name first.
+    best: String,
+    /// What Redis, or tokio, itself allows.
+    limit: String,
+    /// Ours to the best, or to whatever the goal names.
+    ratio: String,
+    /// Whether the goal is met; `None` where it could not be told.
+    met: Option<bool>,
+}
 
 /// What was measured for the table.
 pub(crate) struct Goals {
@@ -43,7 +57,7 @@ pub(crate) fn measure(entries: &Entries, cores: &Cores, rounds: usize) -> Goals 
         let found = run(Workload::Drain { concurrency, keep: false }, &with(limits), rounds);
         goals.add(times(&what, &found, factor, CYCLE));
         if concurrency == 500 {
-            goals.add(share(&what, &found, 0.5));
+            goals.add(share(&what, &found, CYCLE, 0.5, "the limit"));
             goals.add(at_most(&what, &found, "server", 4.0, "µs Redis CPU a job", two));
         }
         goals.results.push(found);
@@ -91,7 +105,14 @@ pub(crate) fn measure(entries: &Entries, cores: &Cores, rounds: usize) -> Goals 
     goals.add(at_most(what, &found, "ratio", 1.2, "× the server's CPU", two));
     goals.results.push(found);
 
-    goals.rows.extend(elsewhere(entries));
+    for (threads, what) in [(Threads::One, "one thread"), (Threads::Two, "two threads")] {
+        let what = format!("in process, enqueue and run, {what}");
+        let found = run(Workload::InProcess { threads }, &entries.in_process(), rounds);
+        let of = "a bounded tokio channel with one spawned task a job";
+        goals.add(share(&what, &found, CHANNEL, 0.4, of));
+        goals.results.push(found);
+    }
+    goals.results.push(run(Workload::Timers, &entries.timers(), 1));
     goals
 }
 
@@ -164,16 +185,19 @@ fn times(what: &str, found: &Results, factor: f64, limit: &str) -> Row {
     }
 }
 
-/// Ours reaches such a share of what Redis itself allows.
-fn share(what: &str, found: &Results, least: f64) -> Row {
-    let (ours, limit) = (ours(found, "rate"), found.median(CYCLE, "rate"));
-    let ratio = ours.zip(limit).map(|(ours, limit)| ours / limit);
+/// Ours reaches such a share of what nothing more useful would do.
+fn share(what: &str, found: &Results, limit: &str, least: f64, of: &str) -> Row {
+    let best = found.best("rate", |a, b| a > b);
+    let (ours, most) = (ours(found, "rate"), found.median(limit, "rate"));
+    let ratio = ours.zip(most).map(|(ours, most)| ours / most);
     Row {
         what: what.into(),
-        goal: format!("≥ {:.0}% of the limit", least * 100.0),
+        goal: format!("≥ {:.0}% of {of}", least * 100.0),
         ours: shown(ours, "jobs/s", whole),
-        best: "–".into(),
-        limit: format!("{CYCLE}: {}", shown(limit, "jobs/s", whole)),
+        best: best.map_or("–".into(), |(line, rate)| {
+            format!("{}: {} jobs/s", line.entry.name, whole(rate))
+        }),
+        limit: format!("{limit}: {}", shown(most, "jobs/s", whole)),
         ratio: ratio.map_or("–".into(), |ratio| format!("{:.0}%", ratio * 100.0)),
         met: ratio.map(|ratio| ratio >= least),
     }
@@ -250,20 +274,42 @@ fn shown(value: Option<f64>, unit: &str, write: fn(f64) -> String) -> String {
     value.map_or("–".into(), |value| format!("{} {unit}", write(value)))
 }
 
-/// The rows of another program, if it is there.
-fn elsewhere(entries: &Entries) -> Vec<Row> {
-    let program = entries.beside(ELSEWHERE);
-    if !program.is_file() {
-        return Vec::new();
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::numbers::Rounds;
+    use crate::rounds::Line;
+
+    #[test]
+    fn in_process_ours_is_compared_with_the_channel_and_shown_beside_the_best_peer() {
+        let row =
+            share("in process", &in_process([400.0, 600.0, 900.0, 950.0]), CHANNEL, 0.4, "it");
+        assert_eq!((row.ours.as_str(), row.ratio.as_str()), ("400 jobs/s", "44%"));
+        assert_eq!(
+            (row.best.as_str(), row.limit.as_str()),
+            ("apalis-memory: 600 jobs/s", "channel: 900 jobs/s")
+        );
+        assert_eq!(row.met, Some(true));
+        let row =
+            share("in process", &in_process([100.0, 600.0, 900.0, 950.0]), CHANNEL, 0.4, "it");
+        assert_eq!(row.met, Some(false));
     }
-    eprintln!("rows of {ELSEWHERE}");
-    let output = match Command::new(&program).arg("rows").output() {
-        Ok(output) => output,
-        Err(error) => {
-            eprintln!("  {} does not start: {error}", program.display());
-            return Vec::new();
+
+    fn in_process(rates: [f64; 4]) -> Results {
+        let entries = Entries::find().unwrap().in_process();
+        let line = |(entry, rate)| {
+            let mut rounds = Rounds::default();
+            rounds.push(rate);
+            let values = BTreeMap::from([("rate", rounds)]);
+            Line { entry, values, complaints: BTreeMap::new(), version: String::new() }
+        };
+        Results {
+            workload: Workload::InProcess { threads: Threads::One },
+            persistence: Persistence::Off,
+            rounds: 1,
+            lines: entries.into_iter().zip(rates).map(line).collect(),
         }
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
 }

@@ -30,29 +30,38 @@ impl Cores {
 
     /// What the calling thread starts from now on is a server.
     pub(crate) fn for_server(&self) -> Result<()> {
-        self.pin(self.server)
+        self.pin(&[self.server])
     }
 
     /// What the calling thread starts from now on is a contender.
     pub(crate) fn for_contenders(&self) -> Result<()> {
-        self.pin(self.contenders)
+        self.pin(&[self.contenders])
+    }
+
+    /// What the calling thread starts from now on is a contender that may use both, as there is no
+    /// server.
+    pub(crate) fn for_contenders_on_both(&self) -> Result<()> {
+        self.pin(&[self.server, self.contenders])
     }
 
     /// In a sentence.
     pub(crate) fn describe(&self) -> String {
         match self.pinned {
             true => format!(
-                "the server is pinned to core {}, all processes of a contender to core {}",
+                "the server is pinned to core {}, all processes of a contender to core {}; in \
+                 process, two threads have both",
                 self.server, self.contenders
             ),
             false => "there is one core, which the server and the contenders share".into(),
         }
     }
 
-    fn pin(&self, core: usize) -> Result<()> {
+    fn pin(&self, cores: &[usize]) -> Result<()> {
         let mut set = CpuSet::new();
-        set.set(core).with_context(|| format!("core {core}"))?;
-        sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pinning to core {core}"))
+        for core in cores {
+            set.set(*core).with_context(|| format!("core {core}"))?;
+        }
+        sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pinning to {cores:?}"))
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(
     persistence: Persistence,
 ) -> Results {
     let mut lines: Vec<Line> = entries.iter().cloned().map(Line::new).collect();
-    eprintln!("{} ({})", workload.title(), persistence.describe());
+    eprintln!("{} ({})", workload.title(), workload.server(persistence));
     for round in 0..rounds {
         for place in 0..lines.len() {
             let place = (place + round) % entries.len();

@@ -9,7 +9,7 @@ pub(crate) fn of(results: &Results) -> String {
     let mut text = format!("### {}\n\n", results.workload.title());
     text += &format!(
         "{}; median of {} {}, and from the least to the most.\n\n",
-        sentence(results.persistence.describe()),
+        sentence(results.workload.server(results.persistence)),
         results.rounds,
         if results.rounds == 1 { "run" } else { "interleaved runs" },
     );

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::entry::{Entries, Entry};
 use crate::machine::Cores;
 use crate::server::Persistence;
-use crate::workloads::{Way, Workload};
+use crate::workloads::{Threads, Way, Workload};
 use crate::{rounds, table};
 
 pub(crate) fn run(entries: &Entries, cores: &Cores, arguments: &[String]) -> Result<()> {
@@ -25,10 +25,13 @@ pub(crate) fn run(entries: &Entries, cores: &Cores, arguments: &[String]) -> Res
             }
             "--everysec" => persistence = Persistence::EverySecond,
             text if workload.is_none() => workload = Some(read_workload(text)?),
-            text => chosen.push(read_entry(entries, text)?),
+            text => chosen.push(text),
         }
     }
     let workload = workload.context("which workload? such as drain:500")?;
+    let all = contenders(entries, workload);
+    let chosen: Result<Vec<_>> = chosen.into_iter().map(|text| read_entry(&all, text)).collect();
+    let chosen = chosen?;
     print!("{}", table::of(&rounds::run(workload, &chosen, count, cores, persistence)));
     Ok(())
 }
@@ -51,19 +54,33 @@ fn read_workload(text: &str) -> Result<Workload> {
         "retried" => Workload::Retried,
         "memory" => Workload::Memory { jobs: count },
         "cost" => Workload::Cost,
+        "in-process" if count == 1 => Workload::InProcess { threads: Threads::One },
+        "in-process" if count == 2 => Workload::InProcess { threads: Threads::Two },
+        "timers" => Workload::Timers,
         _ => bail!(
-            "no workload {name:?}: drain:N, keep:N, bulk, one, tasks, idle, both, open:RATE, \
-             delayed, nothing, retried, memory:N, cost"
+            "no workload {text:?}: drain:N, keep:N, bulk, one, tasks, idle, both, open:RATE, \
+             delayed, nothing, retried, memory:N, cost, in-process:1, in-process:2, timers"
         ),
     })
 }
 
+/// Who there is for a workload.
+fn contenders(entries: &Entries, workload: Workload) -> Vec<Entry> {
+    match workload {
+        Workload::InProcess { .. } => entries.in_process(),
+        Workload::Timers => entries.timers(),
+        _ => {
+            let mut all = entries.peers();
+            all.extend([entries.shiftwork(), entries.limit()]);
+            all
+        }
+    }
+}
+
 /// `apalis-redis:batch=50:pool=4`
-fn read_entry(entries: &Entries, text: &str) -> Result<Entry> {
+fn read_entry(all: &[Entry], text: &str) -> Result<Entry> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
-    let mut all = entries.peers();
-    all.extend([entries.shiftwork(), entries.limit()]);
     let names: Vec<_> = all.iter().map(|entry| entry.name).collect();
     let Some(entry) = all.iter().find(|entry| entry.name.starts_with(name)) else {
         bail!("no contender {name:?}: there are {names:?}");

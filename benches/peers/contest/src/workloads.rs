@@ -4,9 +4,11 @@ mod cost;
 mod drain;
 mod enqueue;
 mod idle;
+mod in_process;
 mod memory;
 mod open;
 mod storms;
+mod timers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::entry::{Entry, Kind, Pace};
 use crate::machine::Cores;
 use crate::numbers::{two, whole};
 use crate::server::{Persistence, Usage};
+use crate::stage::Stage;
 
 /// How long one run may take, all in all.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -48,6 +51,10 @@ pub(crate) enum Workload {
     Memory { jobs: u64 },
     /// What a job costs the server while few others wait, and while many do.
     Cost,
+    /// Enqueued and run in one process, without a server, by a runtime of one thread or two.
+    InProcess { threads: Threads },
+    /// Many timers that fire every second, without a server.
+    Timers,
 }
 
 /// How jobs are enqueued, where nothing else is done.
@@ -56,6 +63,13 @@ pub(crate) enum Way {
     OneByOne,
     Tasks,
     Bulk,
+}
+
+/// Of a contender in process, each with a core of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    One,
+    Two,
 }
 
 /// What one run has shown: measures by name, and what is to be complained of.
@@ -79,31 +93,50 @@ const P99: Column = ("p99", "p99 µs", whole);
 const P999: Column = ("p999", "p99.9 µs", whole);
 
 impl Workload {
-    /// Runs a contender once, on a fresh server.
+    /// Runs a contender once: on a fresh server of that persistence, where it has one.
     pub(crate) fn run(
         self,
         entry: &Entry,
         cores: &Cores,
         persistence: Persistence,
     ) -> Result<Outcome> {
-        // A million jobs take their time.
-        let limit = if self == Self::Cost { LIMIT * 3 } else { LIMIT };
-        let arena = Arena::open(cores, persistence, limit)?;
+        let arena = || Arena::open(cores, persistence, LIMIT);
         match self {
-            Self::Drain { concurrency, keep } => drain::run(&arena, entry, concurrency, keep),
-            Self::Enqueue { way } => enqueue::run(&arena, entry, way),
-            Self::Idle => idle::latency(&arena, entry),
-            Self::Nothing => idle::nothing(&arena, entry),
-            Self::Both => open::both(&arena, entry),
-            Self::Open { rate } => open::run(&arena, entry, rate),
-            Self::Share { percent } => open::share(&arena, entry, percent),
-            Self::Delayed => storms::delayed(&arena, entry),
-            Self::Retried => storms::retried(&arena, entry),
-            Self::Memory { jobs } => memory::run(&arena, entry, jobs),
+            Self::Drain { concurrency, keep } => drain::run(&arena()?, entry, concurrency, keep),
+            Self::Enqueue { way } => enqueue::run(&arena()?, entry, way),
+            Self::Idle => idle::latency(&arena()?, entry),
+            Self::Nothing => idle::nothing(&arena()?, entry),
+            Self::Both => open::both(&arena()?, entry),
+            Self::Open { rate } => open::run(&arena()?, entry, rate),
+            Self::Share { percent } => open::share(&arena()?, entry, percent),
+            Self::Delayed => storms::delayed(&arena()?, entry),
+            Self::Retried => storms::retried(&arena()?, entry),
+            Self::Memory { jobs } => memory::run(&arena()?, entry, jobs),
             Self::Cost => {
-                let other = Arena::open(cores, persistence, limit)?;
-                cost::run([&arena, &other], entry)
+                // A million jobs take their time.
+                let arena = || Arena::open(cores, persistence, LIMIT * 3);
+                cost::run([&arena()?, &arena()?], entry)
             }
+            Self::InProcess { threads: Threads::One } => {
+                cores.for_contenders()?;
+                in_process::run(&Stage::open(LIMIT)?, entry, 0)
+            }
+            Self::InProcess { threads: Threads::Two } => {
+                cores.for_contenders_on_both()?;
+                in_process::run(&Stage::open(LIMIT)?, entry, 2)
+            }
+            Self::Timers => {
+                cores.for_contenders()?;
+                timers::run(&Stage::open(LIMIT)?, entry)
+            }
+        }
+    }
+
+    /// On what it runs, in a few words.
+    pub(crate) fn server(self, persistence: Persistence) -> &'static str {
+        match self {
+            Self::InProcess { .. } | Self::Timers => "no server",
+            _ => persistence.describe(),
         }
     }
 
@@ -129,6 +162,13 @@ impl Workload {
             Self::Retried => "Retry storm: each job fails once, and again after 1 s".into(),
             Self::Memory { jobs } => format!("Memory, {} jobs waiting", whole(jobs as f64)),
             Self::Cost => "Cost of a job while others wait".into(),
+            Self::InProcess { threads: Threads::One } => {
+                "In process: enqueue and run, one thread".into()
+            }
+            Self::InProcess { threads: Threads::Two } => {
+                "In process: enqueue and run, two threads".into()
+            }
+            Self::Timers => timers::title(),
         }
     }
 
@@ -158,6 +198,16 @@ impl Workload {
                 ("many", "server CPU µs/job, 1,000,000 waiting", two),
                 ("ratio", "ratio", two),
             ],
+            Self::InProcess { .. } => &[RATE, CLIENT, JOBS],
+            Self::Timers => &[
+                ("p50", "p50 late µs", whole),
+                ("p99", "p99 late µs", whole),
+                ("most", "most late µs", whole),
+                ("missed", "missed", whole),
+                ("doubled", "doubled", whole),
+                ("client", "client CPU µs/firing", two),
+                ("jobs", "firings a run", whole),
+            ],
         }
     }
 }
@@ -170,12 +220,18 @@ impl Outcome {
         self
     }
 
-    /// Rate and costs of so many jobs.
-    fn costs(self, jobs: u64, span: Span, used: &Usage) -> Self {
+    /// Rate and cost of so many jobs.
+    fn pace(self, jobs: u64, span: Span) -> Self {
         let count = jobs as f64;
         self.with("jobs", count)
             .with("rate", count / span.seconds())
             .with("client", span.cpu_us as f64 / count)
+    }
+
+    /// The same, and what they cost the server.
+    fn costs(self, jobs: u64, span: Span, used: &Usage) -> Self {
+        let count = jobs as f64;
+        self.pace(jobs, span)
             .with("server", used.cpu * 1e6 / count)
             .with("scripts", used.scripts / count)
             .with("calls", used.calls / count)

@@ -19,8 +19,13 @@ pub fn cpu_us() -> u64 {
     micros(usage.user_time()) + micros(usage.system_time())
 }
 
+/// Nanoseconds since 1970, by the system's clock.
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64
+}
+
 /// Milliseconds since 1970, by the system's clock.
 pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
+    unix_ns() / 1_000_000
 }

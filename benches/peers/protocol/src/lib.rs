@@ -5,24 +5,30 @@
 //! ([`Report`]), and obeys lines on standard input ([`Order`]). What is the same for all, the
 //! payload, the pace, the counting of deliveries, is here, so that a contender holds only what is
 //! its peer's own: see [`Contender`].
+//!
+//! Those without a server are told other things, and report and obey in the same way: one that
+//! enqueues and runs jobs in one process is an [`InProcess`], and one that fires timers a
+//! [`Timers`].
 
 mod clock;
 mod contender;
+mod in_process;
 mod payload;
 mod produce;
 mod program;
 mod report;
-mod row;
 mod tally;
+mod timers;
 mod told;
 mod tuning;
 
-pub use clock::{cpu_us, monotonic_ns, unix_ms};
+pub use clock::{cpu_us, monotonic_ns, unix_ms, unix_ns};
 pub use contender::{Contender, play};
+pub use in_process::{InProcess, ToldInProcess, play_in_process};
 pub use payload::{NewJob, PAYLOAD_BYTES, Payload};
 pub use produce::{Batches, Producer, produce};
 pub use report::{Order, Report, Span};
-pub use row::Row;
 pub use tally::{Failed, Tally, read_log};
+pub use timers::{Firings, Timers, ToldTimers, play_timers};
 pub use told::{Produce, Role, Shape, Told, Work};
 pub use tuning::Tuning;
