@@ -1,14 +1,15 @@
-//! The in-process path: how many jobs a second are enqueued and run, against a bounded channel
-//! with one spawned task a job, in the same run; and how many bytes a waiting job takes.
+//! The in-process path in parts: how many jobs a second are enqueued while none is run, and run
+//! while none is enqueued; and how many bytes a waiting job takes. Both at once, and against others,
+//! is a workload of `benches/peers`.
 //!
-//! `make bench`, or `cargo bench --bench in_process -- [JOBS] [CONCURRENCY]`
+//! `make bench-own`, or `cargo bench --bench in_process -- [JOBS] [CONCURRENCY]`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shiftwork::prelude::*;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 #[derive(Clone, Default)]
 struct Counter(Arc<(AtomicU64, AtomicU64, Notify)>);
@@ -45,13 +46,12 @@ async fn main() -> shiftwork::Result<()> {
     // First, while nothing that was freed can be used again.
     waiting(jobs).await?;
     for _ in 0..3 {
-        channel(jobs, concurrency).await;
         run(jobs, concurrency).await?;
     }
     Ok(())
 }
 
-/// Filled, and then drained; and both at once.
+/// Filled, and then drained.
 async fn run(count: u64, concurrency: u64) -> shiftwork::Result<()> {
     let counter = Counter::default();
     let jobs = start(concurrency, &counter).await?;
@@ -64,17 +64,7 @@ async fn run(count: u64, concurrency: u64) -> shiftwork::Result<()> {
     jobs.resume("default").await?;
     counter.reached().await;
     let drain = drain.elapsed();
-    counter.expect(count);
-    let both = Instant::now();
-    enqueue(&jobs, count).await?;
-    counter.reached().await;
-    let both = both.elapsed();
-    println!(
-        "shiftwork   enqueue {:>9}  run {:>9}  both at once {:>9} jobs/s",
-        rate(count, fill),
-        rate(count, drain),
-        rate(count, both),
-    );
+    println!("enqueue {:>9}  run {:>9} jobs/s", rate(count, fill), rate(count, drain));
     jobs.shutdown().await
 }
 
@@ -97,35 +87,6 @@ async fn enqueue(jobs: &Jobs, count: u64) -> shiftwork::Result<()> {
         left -= batch;
     }
     Ok(())
-}
-
-/// What there is to be compared with: a channel knows no state, no lease, no retry.
-async fn channel(count: u64, concurrency: u64) {
-    let counter = Counter::default();
-    counter.expect(count);
-    let (sender, mut receiver) = mpsc::channel::<String>(concurrency as usize);
-    let began = Instant::now();
-    let consumer = tokio::spawn({
-        let counter = counter.clone();
-        async move {
-            while let Some(payload) = receiver.recv().await {
-                let counter = counter.clone();
-                tokio::spawn(async move {
-                    let _ = payload;
-                    counter.add();
-                });
-            }
-        }
-    });
-    let payload = "x".repeat(98);
-    for _ in 0..count {
-        if sender.send(payload.clone()).await.is_err() {
-            break;
-        }
-    }
-    counter.reached().await;
-    println!("channel     both at once {:>9} jobs/s", rate(count, began.elapsed()));
-    consumer.abort();
 }
 
 async fn waiting(count: u64) -> shiftwork::Result<()> {
