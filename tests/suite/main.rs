@@ -17,6 +17,7 @@ mod polls;
 mod quickstart;
 mod registration;
 mod retries;
+mod runners;
 mod schedules;
 mod shutdown;
 mod signals;
