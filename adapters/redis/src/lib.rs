@@ -22,7 +22,8 @@
 //! - A job is in exactly one place: a list of its priority, `solo`, `delayed`, an incarnation's
 //!   `held`, a shelf. Its envelope says whether it has ended; where it is while it has not, the
 //!   places do. An entry whose stamp is not the envelope's is a tombstone.
-//! - Time is the server's. Nothing is ever compared with this process's clock.
+//! - Time is the server's. What a process reckons it to be is stored only where the server finds it
+//!   right, within a second.
 //! - The heart has a connection of its own, on its own thread.
 
 mod adapter;

@@ -8,9 +8,12 @@ use crate::server::Persistence;
 use crate::table;
 use crate::workloads::{Threads, Way, Workload};
 
-/// The variant of the limit that a drain is compared with: with batches as large, and as many
-/// exchanges in flight, as a worker of ours has at 500 at once.
+/// The variant of the limit that drains are shown beside: the best of those tried.
 const CYCLE: &str = "limit, 4 of 100";
+
+/// The variant with as many exchanges in flight as a worker of ours has, and batches as large: one,
+/// which at 500 at once claims 250.
+const ALIKE: &str = "limit, 1 of 250";
 
 const PING: &str = "limit, PING";
 
@@ -53,11 +56,15 @@ pub(crate) fn measure(entries: &Entries, cores: &Cores, rounds: usize) -> Goals 
 
     for (concurrency, factor) in [(500, 10.0), (100, 6.0), (10, 2.0)] {
         let what = format!("drain, no-op handler, {concurrency} at once");
-        let limits = if concurrency == 500 { cycles(entries) } else { cycle(entries) };
+        let mut limits = cycle(entries);
+        if concurrency == 500 {
+            limits.push(alike(entries));
+            limits.push(bare(entries));
+        }
         let found = run(Workload::Drain { concurrency, keep: false }, &with(limits), rounds);
         goals.add(times(&what, &found, factor, CYCLE));
         if concurrency == 500 {
-            goals.add(share(&what, &found, CYCLE, 0.5, "the limit"));
+            goals.add(share(&what, &found, ALIKE, 0.5, "the limit with one exchange in flight"));
             goals.add(at_most(&what, &found, "server", 4.0, "µs Redis CPU a job", two));
         }
         goals.results.push(found);
@@ -125,8 +132,9 @@ pub(crate) fn cycles(entries: &Entries) -> Vec<Entry> {
         limit.tuned("limit, 4 of 500", &[("in_flight", 4), ("batch", 500)]),
         limit.tuned("limit, 1 of 10", &[("in_flight", 1), ("batch", 10)]),
         limit.tuned("limit, 1 of 100", &[("in_flight", 1), ("batch", 100)]),
+        alike(entries),
         limit.tuned("limit, 1 of 500", &[("in_flight", 1), ("batch", 500)]),
-        limit.tuned("limit, bare LPOP", &[("bare", 1), ("batch", 100)]),
+        bare(entries),
     ]);
     all
 }
@@ -138,6 +146,14 @@ pub(crate) fn idle(entries: &Entries) -> Vec<Entry> {
         limit.tuned("limit, BLPOP", &[("one", 1)]),
         limit.tuned("limit, message and script", &[("one", 2)]),
     ]
+}
+
+fn alike(entries: &Entries) -> Entry {
+    entries.limit().tuned(ALIKE, &[("in_flight", 1), ("batch", 250)])
+}
+
+fn bare(entries: &Entries) -> Entry {
+    entries.limit().tuned("limit, bare LPOP", &[("bare", 1), ("batch", 100)])
 }
 
 fn cycle(entries: &Entries) -> Vec<Entry> {
