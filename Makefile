@@ -9,7 +9,7 @@ DENY := $(TOOLS)/bin/cargo-deny
 .PHONY: help test redis check fmt clippy docs features deny bench bench-guard
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Some tests start a redis-server of their own. It is found, or installed, before they need it.
 test: ## Run every test of the workspace
@@ -60,6 +60,10 @@ bench-quick: peers ## The same for drain, bulk and idle, against one peer and th
 bench-full: peers peers-node ## Every workload, both settings of persistence, all peers
 	$(CONTEST) goals benches/RESULTS.md
 	$(CONTEST) full benches/RESULTS-full.md
+	$(CONTEST) growth docs
+
+bench-growth: peers ## Plot what a job costs against how many wait, work and queue, in docs/growth.md
+	$(CONTEST) growth docs
 
 bench-own: ## Measure alone: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench --bench in_process
@@ -67,7 +71,7 @@ bench-own: ## Measure alone: jobs per second in process, what a job costs a Redi
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
 
-.PHONY: bench-quick bench-full bench-own peers peers-node
+.PHONY: bench-quick bench-full bench-growth bench-own peers peers-node
 peers:
 	$(CARGO) build --release --manifest-path $(PEERS)/Cargo.toml --target-dir target/peers
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use peers_protocol::{Produce, Role, Shape, Told, Work};
+use peers_protocol::{Produce, Replace, Role, Shape, Told, Work};
 use shiftwork_test_kit::RedisServer;
 
 use crate::deliveries::Deliveries;
@@ -13,19 +13,21 @@ use crate::process::Process;
 use crate::server::{self, Persistence, Usage};
 use crate::stage::Stage;
 
-/// The one queue of every run.
+/// The queue of every run, or what the names of several begin with.
 const QUEUE: &str = "contest";
 
 /// A stage with a server of one run's own.
 pub(crate) struct Arena {
     server: RedisServer,
+    /// How many queues the jobs go round.
+    pub(crate) queues: u64,
     stage: Stage,
 }
 
 impl Arena {
     pub(crate) fn open(cores: &Cores, persistence: Persistence, limit: Duration) -> Result<Self> {
         let server = server::start(cores, persistence)?;
-        Ok(Self { server, stage: Stage::open(limit)? })
+        Ok(Self { server, queues: 1, stage: Stage::open(limit)? })
     }
 
     /// Starts a contender that enqueues.
@@ -49,6 +51,12 @@ impl Arena {
         self.stage.start(entry, &self.told(entry, Role::Work(work))).context("starting the worker")
     }
 
+    /// Starts a contender that runs jobs and enqueues as many.
+    pub(crate) fn replace(&self, entry: &Entry, what: Replace) -> Result<Process> {
+        let told = self.told(entry, Role::Replace(what));
+        self.stage.start(entry, &told).context("starting to run and enqueue")
+    }
+
     /// What a worker is told, unless it is told more.
     pub(crate) fn worker(&self, concurrency: u64, jobs: u64) -> Work {
         self.stage.worker(concurrency, jobs)
@@ -65,7 +73,7 @@ impl Arena {
 
     fn told(&self, entry: &Entry, role: Role) -> Told {
         let (redis, queue) = (self.server.url(), QUEUE.to_owned());
-        Told { redis, queue, role, tuning: entry.tuning.clone() }
+        Told { redis, queue, queues: self.queues, role, tuning: entry.tuning.clone() }
     }
 }
 

@@ -12,6 +12,16 @@ pub(crate) fn of(cores: &Cores, results: &[Results], load_before: &str) -> Strin
 
 /// The head, with these versions.
 pub(crate) fn with(cores: &Cores, versions: Vec<String>, load_before: &str) -> String {
+    format!(
+        "Written by `make bench` or `make bench-full`; [peers/README.md](peers/README.md) says \
+         what is measured, and how.\n\n{}- payload: 100 bytes of JSON, typed; every job is checked to \
+         have run as often as it should\n",
+        list(cores, versions, load_before)
+    )
+}
+
+/// The head without who wrote it: a list in Markdown.
+pub(crate) fn list(cores: &Cores, versions: Vec<String>, load_before: &str) -> String {
     let mut lines = machine::describe();
     lines.push(format!("pinned: {}", cores.describe()));
     lines.push(format!(
@@ -20,16 +30,8 @@ pub(crate) fn with(cores: &Cores, versions: Vec<String>, load_before: &str) -> S
     ));
     lines.push(format!("server: {}", server()));
     lines.extend(versions.into_iter().collect::<BTreeSet<_>>());
-    lines.push(
-        "payload: 100 bytes of JSON, typed; every job is checked to have run as often as it should"
-            .into(),
-    );
     let lines: Vec<String> = lines.iter().map(|line| format!("- {line}")).collect();
-    format!(
-        "Written by `make bench` or `make bench-full`; [peers/README.md](peers/README.md) says \
-         what is measured, and how.\n\n{}\n",
-        lines.join("\n")
-    )
+    format!("{}\n", lines.join("\n"))
 }
 
 /// The contenders' versions, a line each.

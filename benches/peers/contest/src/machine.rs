@@ -72,21 +72,21 @@ pub(crate) fn describe() -> Vec<String> {
         cpuinfo.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim()))
     };
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: u64 = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
     vec![
         format!(
             "machine: {cores} cores, {}, {} GiB of memory",
             field("model name").unwrap_or("processor not named"),
-            kib >> 20
+            memory_kib("MemTotal:") >> 20
         ),
         format!("system: {}", said_by("uname", &["-sr"])),
         format!("date: {}", said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         format!("compiler: {}", said_by("rustc", &["--version"])),
     ]
+}
+
+/// Bytes of memory that could be used without swapping; 0 where the system does not say.
+pub(crate) fn available_memory() -> u64 {
+    memory_kib("MemAvailable:") * 1024
 }
 
 /// How busy the machine is, in a sentence: other work makes numbers worse.
@@ -100,4 +100,12 @@ pub(crate) fn said_by(command: &str, arguments: &[&str]) -> String {
     let output = Command::new(command).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.ok().and_then(|text| text.lines().next().map(Into::into)).unwrap_or("unknown".into())
+}
+
+fn memory_kib(field: &str) -> u64 {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    memory
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }

@@ -4,6 +4,7 @@
 //! contest quick             # drain, bulk and idle, against one peer and the limit
 //! contest goals [FILE]      # the goal table, also written to FILE
 //! contest full [FILE]       # everything, under both settings of persistence
+//! contest growth [DIR] [--tried]    # what a job costs as there are more, in DIR or docs
 //! contest try WORKLOAD CONTENDER[:SETTING=VALUE…]… [--rounds N] [--everysec]
 //! ```
 
@@ -12,6 +13,7 @@ mod deliveries;
 mod entry;
 mod full;
 mod goals;
+mod growth;
 mod head;
 mod machine;
 mod numbers;
@@ -23,11 +25,13 @@ mod table;
 mod tried;
 mod workloads;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use crate::entry::Entries;
+use crate::growth::Extent;
 use crate::machine::Cores;
 use crate::rounds::Results;
 use crate::server::Persistence;
@@ -55,8 +59,12 @@ fn run(arguments: &[String]) -> Result<()> {
         Some("quick") => quick(&entries, &cores),
         Some("goals") => goals(&entries, &cores, file)?,
         Some("full") => full(&entries, &cores, file)?,
+        Some("growth") => grow(&entries, &cores, &arguments[1..])?,
         Some("try") => tried::run(&entries, &cores, &arguments[1..])?,
-        _ => bail!("usage: contest quick | goals [FILE] | full [FILE] | try WORKLOAD CONTENDER…"),
+        _ => bail!(
+            "usage: contest quick | goals [FILE] | full [FILE] | growth [DIR] | \
+             try WORKLOAD CONTENDER…"
+        ),
     }
     Ok(())
 }
@@ -104,6 +112,14 @@ fn full(entries: &Entries, cores: &Cores, file: Option<&String>) -> Result<()> {
     });
     let head = head::with(cores, versions, &began);
     write(&format!("# Results of everything\n\n{head}\n## Measured\n\n{tables}"), file)
+}
+
+fn grow(entries: &Entries, cores: &Cores, arguments: &[String]) -> Result<()> {
+    let (tried, directories): (Vec<_>, Vec<_>) =
+        arguments.iter().partition(|argument| *argument == "--tried");
+    let extent = if tried.is_empty() { Extent::Full } else { Extent::Tried };
+    let directory = directories.first().map_or("docs", |directory| directory.as_str());
+    growth::run(entries, cores, Path::new(directory), extent)
 }
 
 fn write(text: &str, file: Option<&String>) -> Result<()> {

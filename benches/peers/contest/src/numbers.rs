@@ -22,15 +22,26 @@ impl Rounds {
         }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn latest(&self) -> Option<f64> {
         self.0.last().copied()
+    }
+
+    pub(crate) fn least(&self) -> f64 {
+        self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub(crate) fn most(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// The median, and from the least to the most: `1,234 (1,200–1,300)`.
     pub(crate) fn show(&self, write: fn(f64) -> String) -> String {
         let Some(median) = self.median() else { return "–".into() };
-        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (least, most) = (self.least(), self.most());
         match self.0.len() {
             1 => write(median),
             _ => format!("{} ({}–{})", write(median), write(least), write(most)),

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use peers_protocol::{Order, Report, Span};
+use peers_protocol::{Order, Progress, Report, Span};
 use serde::Serialize;
 
 /// What is kept of what a contender says on standard error.
@@ -88,6 +88,19 @@ impl Process {
         match self.next()? {
             Report::Cpu { cpu_us } => Ok(cpu_us),
             other => bail!("it said {other:?} when it was asked for its CPU"),
+        }
+    }
+
+    /// What it has done so far, of a process that goes on when it is done.
+    pub(crate) fn progress(&mut self) -> Result<Progress> {
+        self.order(Order::Progress)?;
+        loop {
+            match self.next()? {
+                Report::Progress(progress) => return Ok(progress),
+                // It has run all that was expected of it alone, and goes on.
+                Report::Done(_) => {}
+                other => bail!("it said {other:?} when it was asked for its progress"),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod idle;
 mod in_process;
 mod memory;
 mod open;
+pub(crate) mod steady;
 mod storms;
 mod timers;
 
@@ -115,7 +116,7 @@ impl Workload {
             Self::Cost => {
                 // A million jobs take their time.
                 let arena = || Arena::open(cores, persistence, LIMIT * 3);
-                cost::run([&arena()?, &arena()?], entry)
+                cost::run([&mut arena()?, &mut arena()?], entry)
             }
             Self::InProcess { threads: Threads::One } => {
                 cores.for_contenders()?;

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio::task::JoinSet;
 
 use crate::produce::{Producer, produce};
 use crate::program::{obey, perform, say};
+use crate::replace::replace;
 use crate::report::Report;
 use crate::tally::Tally;
 use crate::told::{Produce, Role, Told, Work};
@@ -46,7 +48,8 @@ pub fn play<C: Contender>() -> ExitCode {
     perform(threads, |told: Told| async move {
         match &told.role {
             Role::Produce(produce) => enqueue::<C>(&told, produce).await,
-            Role::Work(work) => run::<C>(&told, work).await,
+            Role::Work(work) => run::<C>(&told, work, None).await,
+            Role::Replace(what) => run::<C>(&told, &what.work, Some(&what.produce)).await,
         }
     })
 }
@@ -59,13 +62,31 @@ async fn enqueue<C: Contender>(told: &Told, what: &Produce) -> Result<()> {
     Ok(())
 }
 
-async fn run<C: Contender>(told: &Told, work: &Work) -> Result<()> {
+async fn run<C: Contender>(told: &Told, work: &Work, replaced: Option<&Produce>) -> Result<()> {
     let tally = Arc::new(Tally::new(work));
+    let mut replacing = JoinSet::new();
+    if let Some(what) = replaced {
+        let producer = C::producer(told, what).await.context("connecting to enqueue")?;
+        replacing.spawn(replace(what.clone(), producer, tally.clone()));
+    }
     let worker = C::work(told, work, tally.clone()).await.context("starting to work")?;
     say(&Report::Ready { version: C::VERSION.into() });
-    obey(tally.done()).await?;
+    tokio::select! {
+        obeyed = obey(tally.done(), &tally) => obeyed?,
+        // When all is enqueued, it goes on running jobs.
+        Err(error) = all_of(&mut replacing) => return Err(error.context("enqueueing")),
+    }
+    replacing.shutdown().await;
     C::stop(worker).await.context("stopping")?;
     tally.write_log(&work.log).with_context(|| format!("writing {}", work.log.display()))?;
     say(&Report::Stopped);
+    Ok(())
+}
+
+/// Waits for all, or for the first that fails.
+async fn all_of(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn run<C: InProcess>(told: ToldInProcess) -> Result<()> {
         producing.await?.context("enqueueing")?;
         Ok(())
     };
-    tokio::try_join!(enqueueing, obey(tally.done()))?;
+    tokio::try_join!(enqueueing, obey(tally.done(), &tally))?;
     C::stop(worker).await.context("stopping")?;
     let log = &told.work.log;
     tally.write_log(log).with_context(|| format!("writing {}", log.display()))?;

@@ -145,6 +145,6 @@ where
     Ok(())
 }
 
-fn job(number: u64, due: u64, at_ms: Option<u64>) -> NewJob {
+pub(crate) fn job(number: u64, due: u64, at_ms: Option<u64>) -> NewJob {
     NewJob { payload: Payload::new(number, due), at_ms }
 }

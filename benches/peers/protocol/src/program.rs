@@ -12,7 +12,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::runtime;
 
 use crate::clock::cpu_us;
-use crate::report::{Order, Report, Span};
+use crate::report::{Order, Progress, Report, Span};
+use crate::tally::Tally;
 
 /// Plays what is told in the last argument, on a runtime of so many threads. 0: on the current
 /// thread alone.
@@ -30,8 +31,8 @@ where
     }
 }
 
-/// Reports when it is done, and obeys until it is told to stop.
-pub(crate) async fn obey(done: impl Future<Output = Span>) -> Result<()> {
+/// Reports when it is done, and obeys until it is told to stop. Its progress is what was counted.
+pub(crate) async fn obey(done: impl Future<Output = Span>, counted: &Tally) -> Result<()> {
     let mut orders = BufReader::new(stdin()).lines();
     let mut done = pin!(done);
     let mut is_done = false;
@@ -44,6 +45,7 @@ pub(crate) async fn obey(done: impl Future<Output = Span>) -> Result<()> {
             line = orders.next_line() => match line.context("reading orders")? {
                 Some(line) => match Order::read(&line) {
                     Some(Order::Cpu) => say(&Report::Cpu { cpu_us: cpu_us() }),
+                    Some(Order::Progress) => say(&Report::Progress(progress(counted))),
                     Some(Order::Stop) => return Ok(()),
                     None => anyhow::bail!("no such order: {line:?}"),
                 },
@@ -58,6 +60,10 @@ pub(crate) fn say(report: &Report) {
     let line = serde_json::to_string(report).expect("a report can be written as JSON");
     // Nobody to say it to: the process is about to be ended.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn progress(counted: &Tally) -> Progress {
+    Progress { completed: counted.completed(), cpu_us: cpu_us() }
 }
 
 fn begin<T, F>(threads: impl FnOnce(&T) -> u64, play: impl FnOnce(T) -> F) -> Result<()>

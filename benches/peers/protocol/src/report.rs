@@ -20,6 +20,8 @@ pub enum Report {
         /// Since the process began, microseconds.
         cpu_us: u64,
     },
+    /// Answers [`Order::Progress`].
+    Progress(Progress),
     /// The log of deliveries is written.
     Stopped,
     /// It cannot go on.
@@ -47,11 +49,22 @@ impl Span {
     }
 }
 
+/// What a worker has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Handlers that have completed.
+    pub completed: u64,
+    /// CPU of the contender's process since it began, microseconds.
+    pub cpu_us: u64,
+}
+
 /// A line on a worker's standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// `cpu`: report the CPU used so far.
     Cpu,
+    /// `progress`: report how many handlers have completed as well.
+    Progress,
     /// `stop`: end gracefully, write the log, report.
     Stop,
 }
@@ -61,12 +74,14 @@ impl Order {
     pub fn line(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Progress => "progress",
             Self::Stop => "stop",
         }
     }
 
     /// What a line means, if anything.
     pub fn read(line: &str) -> Option<Self> {
-        [Self::Cpu, Self::Stop].into_iter().find(|order| order.line() == line.trim())
+        let all = [Self::Cpu, Self::Progress, Self::Stop];
+        all.into_iter().find(|order| order.line() == line.trim())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -32,6 +32,9 @@ pub struct Tally {
     first: OnceLock<(u64, u64)>,
     last: OnceLock<(u64, u64)>,
     done: Notify,
+    /// Who waits in [`reach`](Self::reach) is told at so many completed jobs.
+    wanted: AtomicU64,
+    reached: Notify,
 }
 
 /// What the first attempt of a job ends with, where it is told to fail.
@@ -55,6 +58,8 @@ impl Tally {
             first: OnceLock::new(),
             last: OnceLock::new(),
             done: Notify::new(),
+            wanted: AtomicU64::new(u64::MAX),
+            reached: Notify::new(),
         }
     }
 
@@ -85,7 +90,11 @@ impl Tally {
                 return Err(Failed);
             }
         }
-        if self.completed.fetch_add(1, Ordering::AcqRel) + 1 == self.expected {
+        let completed = self.completed.fetch_add(1, Ordering::SeqCst) + 1;
+        if completed >= self.wanted.load(Ordering::SeqCst) {
+            self.reached.notify_one();
+        }
+        if completed == self.expected {
             self.last.get_or_init(|| (monotonic_ns(), cpu_us()));
             self.done.notify_one();
         }
@@ -102,18 +111,31 @@ impl Tally {
         }
     }
 
-    /// Writes the log of deliveries.
+    /// How many handlers have completed.
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::SeqCst)
+    }
+
+    /// Waits for so many completed handlers. There is one who waits.
+    pub(crate) async fn reach(&self, count: u64) {
+        // Before it looks: a job that completes in between tells it.
+        self.wanted.store(count, Ordering::SeqCst);
+        while self.completed() < count {
+            self.reached.notified().await;
+        }
+    }
+
+    /// Appends to the log of deliveries. It is one write, so that workers can share a log.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub fn write_log(&self, path: &Path) -> io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
         let recorded = self.recorded.load(Ordering::Acquire).min(self.records.len());
-        for word in self.records[..recorded].iter().flatten() {
-            file.write_all(&word.load(Ordering::Relaxed).to_le_bytes())?;
-        }
-        file.flush()
+        let words = self.records[..recorded].iter().flatten();
+        let bytes: Vec<u8> =
+            words.flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        File::options().create(true).append(true).open(path)?.write_all(&bytes)
     }
 }
 

@@ -88,7 +88,7 @@ async fn run<C: Timers>(told: ToldTimers) -> Result<()> {
     let firings = Arc::new(Firings::new(&told));
     let scheduler = C::start(&told, firings.clone()).await.context("starting the timers")?;
     say(&Report::Ready { version: C::VERSION.into() });
-    obey(firings.watch()).await?;
+    obey(firings.watch(), &firings.tally).await?;
     C::stop(scheduler).await.context("stopping")?;
     let log = &told.log;
     firings.tally.write_log(log).with_context(|| format!("writing {}", log.display()))?;

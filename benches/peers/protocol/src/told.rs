@@ -11,8 +11,11 @@ use crate::tuning::Tuning;
 pub struct Told {
     /// `redis://127.0.0.1:PORT`.
     pub redis: String,
-    /// The one queue that it uses.
+    /// The queue that it uses; of several, what their names begin with.
     pub queue: String,
+    /// How many queues it uses. Jobs go round them, by number.
+    #[serde(default = "one")]
+    pub queues: u64,
     /// What it does.
     #[serde(flatten)]
     pub role: Role,
@@ -26,6 +29,14 @@ impl Told {
     pub fn tuned(&self, name: &str, own: u64) -> u64 {
         self.tuning.of(name, own)
     }
+
+    /// The names of its queues. A job's is that at the place of its number, modulo how many.
+    pub fn queue_names(&self) -> Vec<String> {
+        match self.queues {
+            1 => vec![self.queue.clone()],
+            queues => (0..queues).map(|place| format!("{}-{place:03}", self.queue)).collect(),
+        }
+    }
 }
 
 /// What a contender does.
@@ -36,6 +47,18 @@ pub enum Role {
     Produce(Produce),
     /// It runs jobs until it is told to stop.
     Work(Work),
+    /// It does both until it is told to stop.
+    Replace(Replace),
+}
+
+/// For every job that it has run, another is enqueued, so that as many wait as did before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replace {
+    /// How jobs are run.
+    pub work: Work,
+    /// What is enqueued. The shape is not regarded: it is done in batches, each as soon as so many
+    /// have completed.
+    pub produce: Produce,
 }
 
 /// How jobs are enqueued.
@@ -104,4 +127,23 @@ pub struct Work {
     pub timed: bool,
     /// Where the log of deliveries is written when it stops.
     pub log: PathBuf,
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_queue_has_the_name_itself_and_several_begin_with_it() {
+        let produce =
+            r#"{"redis":"","queue":"contest","role":"produce","jobs":1,"shape":{"by":"bulk"}}"#;
+        let mut told: Told = serde_json::from_str(produce).unwrap();
+        assert_eq!(told.queue_names(), ["contest"]);
+        told.queues = 2;
+        assert_eq!(told.queue_names(), ["contest-000", "contest-001"]);
+    }
 }

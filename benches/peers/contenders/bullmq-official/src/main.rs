@@ -1,5 +1,6 @@
 //! BullMQ for Rust as a contender.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bullmq::{BulkJob, Error, Job, JobOptions, Queue, QueueOptions, Worker, Worke
 use peers_protocol::{
     Batches, Contender, NewJob, Payload, Produce, Producer, Tally, Told, Work, unix_ms,
 };
+use tokio::task::JoinSet;
 
 /// Jobs in one `add_bulk`, which sends a script for each of them over one connection, and calls
 /// under way at once.
@@ -37,21 +39,28 @@ impl Contender for BullMq {
     type Worker = Vec<Worker>;
 
     async fn producer(told: &Told, produce: &Produce) -> Result<Adds> {
-        let queue = Queue::with_options(&told.queue, QueueOptions::new().connection(at(told)));
+        let mut queues = Vec::new();
+        for name in told.queue_names() {
+            let options = QueueOptions::new().connection(at(told));
+            queues.push(Queue::with_options(&name, options).await?);
+        }
         let batches =
             Batches { of: told.tuned("batch", BATCH), at_once: told.tuned("at_once", AT_ONCE) };
-        Ok(Adds { queue: Arc::new(queue.await?), retried: produce.retried, batches })
+        Ok(Adds { queues: queues.into(), retried: produce.retried, batches })
     }
 
     async fn work(told: &Told, work: &Work, tally: Arc<Tally>) -> Result<Vec<Worker>> {
-        let count = told.tuned("workers", WORKERS).min(work.concurrency);
+        let names = told.queue_names();
+        // A worker serves one queue, and runs one job at least.
+        let concurrency = work.concurrency.div_ceil(told.queues);
+        let count = told.tuned("workers", WORKERS).min(concurrency);
         let keep = match work.keep_completed {
             true => RemoveOnFinish::Options(KeepJobs { age: Some(3600), count: None, limit: None }),
             false => RemoveOnFinish::Bool(true),
         };
         let mut workers = Vec::new();
-        for place in 0..count {
-            let share = work.concurrency / count + u64::from(place < work.concurrency % count);
+        for (name, place) in names.iter().flat_map(|name| (0..count).map(move |n| (name, n))) {
+            let share = concurrency / count + u64::from(place < concurrency % count);
             let options = WorkerOptions::new()
                 .connection(at(told))
                 .concurrency(share as usize)
@@ -67,14 +76,19 @@ impl Contender for BullMq {
                     Ok(serde_json::Value::Null)
                 }
             };
-            workers.push(Worker::with_options(&told.queue, processor, options).await?);
+            workers.push(Worker::with_options(name, processor, options).await?);
         }
         Ok(workers)
     }
 
     async fn stop(workers: Vec<Worker>) -> Result<()> {
+        // Each may wait for seconds in a call that blocks.
+        let mut closing = JoinSet::new();
         for worker in workers {
-            worker.close(5_000).await?;
+            closing.spawn(async move { worker.close(5_000).await });
+        }
+        while let Some(closed) = closing.join_next().await {
+            closed??;
         }
         Ok(())
     }
@@ -83,7 +97,7 @@ impl Contender for BullMq {
 /// What enqueues.
 #[derive(Clone)]
 struct Adds {
-    queue: Arc<Queue>,
+    queues: Arc<[Queue]>,
     retried: bool,
     batches: Batches,
 }
@@ -91,16 +105,21 @@ struct Adds {
 impl Producer for Adds {
     async fn one(&self, job: NewJob) -> Result<()> {
         let options = self.options(&job);
-        self.queue.add(NAME, job.payload).options(options).await?;
+        let queue = &self.queues[self.place(&job)];
+        queue.add(NAME, job.payload).options(options).await?;
         Ok(())
     }
 
     async fn bulk(&self, jobs: Vec<NewJob>) -> Result<()> {
-        let jobs = jobs.into_iter().map(|job| {
-            let options = self.options(&job);
-            BulkJob::with_options(NAME, job.payload, options)
-        });
-        self.queue.add_bulk(jobs.collect()).await?;
+        let mut by_queue: BTreeMap<usize, Vec<BulkJob>> = BTreeMap::new();
+        for job in jobs {
+            let (place, options) = (self.place(&job), self.options(&job));
+            let job = BulkJob::with_options(NAME, job.payload, options);
+            by_queue.entry(place).or_default().push(job);
+        }
+        for (place, jobs) in by_queue {
+            self.queues[place].add_bulk(jobs).await?;
+        }
         Ok(())
     }
 
@@ -110,6 +129,10 @@ impl Producer for Adds {
 }
 
 impl Adds {
+    fn place(&self, job: &NewJob) -> usize {
+        job.payload.number as usize % self.queues.len()
+    }
+
     fn options(&self, job: &NewJob) -> JobOptions {
         let mut options = JobOptions::new();
         if let Some(at_ms) = job.at_ms {

@@ -1,6 +1,8 @@
 //! Shiftwork as a contender: roles, queues and retention by variables, as its documentation has
 //! it. Timeout, panic guard, spans and leases are always on.
 
+mod declared;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use shiftwork::prelude::*;
 const BATCH: u64 = 200;
 const AT_ONCE: u64 = 4;
 
-// The queue of every run: a process serves those that its jobs declare.
+// The queue of nearly every run: a process serves those that its jobs declare. Where there are
+// several, `declared` has them.
 #[job(queue = "contest")]
 async fn no_op(payload: Payload, tally: State<Arc<Tally>>) -> Result<(), JobError> {
     Ok(tally.run(payload.number, payload.due)?)
@@ -33,10 +36,11 @@ impl Contender for Shiftwork {
     type Worker = Jobs;
 
     async fn producer(told: &Told, _: &Produce) -> Result<Web> {
-        let jobs = Jobs::from_vars(variables(told, "web")).state(no_tally());
+        let jobs = declared::queues(Jobs::from_vars(variables(told, "web")), told.queues);
+        let jobs = jobs.state(no_tally());
         let batches =
             Batches { of: told.tuned("batch", BATCH), at_once: told.tuned("at_once", AT_ONCE) };
-        Ok(Web { jobs: jobs.start().await?, queue: told.queue.clone(), batches })
+        Ok(Web { jobs: jobs.start().await?, queues: told.queue_names().into(), batches })
     }
 
     async fn work(told: &Told, work: &Work, tally: Arc<Tally>) -> Result<Jobs> {
@@ -52,7 +56,8 @@ impl Contender for Shiftwork {
             variables.push(("JOBS_BACKOFF_DELAY", "1000".into()));
             variables.push(("JOBS_BACKOFF_JITTER", "false".into()));
         }
-        Ok(Jobs::from_vars(variables).state(tally).start().await?)
+        let jobs = declared::queues(Jobs::from_vars(variables), told.queues);
+        Ok(jobs.state(tally).start().await?)
     }
 
     async fn stop(worker: Jobs) -> Result<()> {
@@ -64,7 +69,7 @@ impl Contender for Shiftwork {
 #[derive(Clone)]
 struct Web {
     jobs: Jobs,
-    queue: String,
+    queues: Arc<[String]>,
     batches: Batches,
 }
 
@@ -86,7 +91,8 @@ impl Producer for Web {
 
 impl Web {
     fn job(&self, job: NewJob) -> shiftwork::NewJob {
-        let new = no_op::job(job.payload).queue(self.queue.as_str());
+        let place = job.payload.number as usize % self.queues.len();
+        let new = no_op::job(job.payload).queue(self.queues[place].as_str());
         match job.at_ms {
             Some(at_ms) => new.at(Timestamp::from_millis(at_ms as i64)),
             None => new,
@@ -98,7 +104,7 @@ fn variables(told: &Told, role: &str) -> Vec<(&'static str, String)> {
     vec![
         ("JOBS_PROVIDER", "redis".into()),
         ("JOBS_REDIS_URL", told.redis.clone()),
-        ("JOBS_QUEUES", told.queue.clone()),
+        ("JOBS_QUEUES", told.queue_names().join(",")),
         ("WORKER_ROLE", role.into()),
     ]
 }
