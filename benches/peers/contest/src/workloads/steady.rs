@@ -13,7 +13,8 @@ use crate::entry::Entry;
 use crate::process::Process;
 use crate::server::Usage;
 
-/// How long a run may take, and one with many jobs: ten million take their time.
+/// How long a run may take, and one with many jobs or queues: ten million jobs take their time, and
+/// so do batches of which each job goes to another queue.
 const LIMITS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];
 
 /// From so many jobs on.
@@ -58,7 +59,7 @@ pub(crate) struct Cost {
 
 /// How long a run may take.
 pub(crate) fn limit(setting: Setting) -> Duration {
-    LIMITS[usize::from(setting.waiting >= MANY)]
+    LIMITS[usize::from(setting.waiting >= MANY || setting.queues >= QUEUES)]
 }
 
 /// Lets as many jobs wait as there should.
