@@ -381,9 +381,9 @@ impl Future for Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        if let Some(baton) = self.0.take()
-            && baton.drive().is_some()
-        {
+        let Some(baton) = self.0.take() else { return };
+        let is_under_way = baton.drive().is_some();
+        if is_under_way {
             baton.hand_on();
         }
     }
@@ -445,7 +445,7 @@ fn firsts(jobs: &[&NewJob]) -> Vec<bool> {
     jobs.iter().map(|job| ids.insert(job.id())).collect()
 }
 
-/// Whether none is there twice, as is nearly always so. To sort them costs a tenth of a set.
+/// Whether none is there twice, as is nearly always so. To sort them costs less than a set.
 pub(crate) fn are_distinct<T: Ord>(mut all: Vec<T>) -> bool {
     all.sort_unstable();
     all.windows(2).all(|pair| pair[0] != pair[1])
