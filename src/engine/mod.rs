@@ -3,9 +3,9 @@
 //! ```text
 //!   clock ──fire──▶ ┌───────┐ ◀──sweep── sweeper (one a queue)
 //!                   │ store │
-//!   heart ──beat──▶ └───────┘ ◀─exchange─ worker (one a queue) ──▶ attempts (a task each)
-//!     │                                      ▲                        │
-//!     └── does the worker get round? ── ledger (one a queue) ◀────────┘ ended
+//!   heart ──beat──▶ └───────┘ ◀─exchange─ worker (one or two a queue) ──▶ attempts (a task each)
+//!     │                                      ▲                               │
+//!     └── does the worker get round? ── ledger (one a worker) ◀──────────────┘ ended
 //! ```
 //!
 //! **Always:** every loop is supervised: one that panics is started again once, with what it knew;
@@ -24,10 +24,12 @@ mod slots;
 mod sweeper;
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shiftwork_adapter::QueueName;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +39,9 @@ use self::attempt::STOP_GRACE;
 use self::ledger::Ledger;
 use self::pulse::Pulse;
 pub(crate) use self::settle::Stop;
-use self::slots::Slots;
-use self::worker::Worker;
+use self::slots::{SHARED_FROM, Slots};
+use self::worker::{Part, Post, Worker};
+use crate::config::Settings;
 use crate::health::{QueueHealth, StoreHealth, UnknownNames};
 use crate::schedule::code::Declared;
 use crate::shared::Shared;
@@ -52,6 +55,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Engine {
     shared: Arc<Shared>,
     states: Arc<States>,
+    /// Of each queue's first worker; then of the second ones, where there are any.
     ledgers: Vec<(QueueName, Arc<Ledger>)>,
     /// Of sweepers and clock; a worker's is in its ledger.
     pulses: Vec<Arc<Pulse>>,
@@ -60,7 +64,7 @@ pub(crate) struct Engine {
     /// Nothing is left to do.
     ended: CancellationToken,
     /// Some job may be held now; the heart of a simulated process rests until then.
-    busy: tokio::sync::Notify,
+    busy: Notify,
     unknown: UnknownNames,
     store: StoreHealth,
     /// The schedules of the code, until the store has them.
@@ -112,13 +116,12 @@ impl Engine {
                 (own.weight, own.concurrency.unwrap_or(usize::MAX))
             }),
         );
-        let ledgers = queues.into_iter().enumerate();
-        let ledgers =
-            ledgers.map(|(index, queue)| (queue, Arc::new(Ledger::new(slots.seat(index)))));
-        let ledgers: Vec<_> = if duties.work { ledgers.collect() } else { Vec::new() };
-        let sweepers = ledgers.iter().map(|(queue, _)| format!("sweeper of queue {queue}"));
+        let queues = if duties.work { queues } else { Vec::new() };
+        let posts = posts(&queues, settings, &slots);
+        let ledgers = posts.iter().map(|post| (post.queue.clone(), post.ledger.clone())).collect();
+        let sweepers = queues.iter().map(|queue| format!("sweeper of queue {queue}"));
         let clock = duties.tick.then(|| "clock".to_owned());
-        let asks_nothing = ledgers.is_empty() && !duties.tick;
+        let asks_nothing = queues.is_empty() && !duties.tick;
         let pulses = sweepers.chain(clock).map(|what| Arc::new(Pulse::new(what))).collect();
         let engine = Arc::new(Self {
             ledgers,
@@ -127,7 +130,7 @@ impl Engine {
             states,
             draining: CancellationToken::new(),
             ended: CancellationToken::new(),
-            busy: tokio::sync::Notify::new(),
+            busy: Notify::new(),
             unknown: UnknownNames::default(),
             // Where nobody asks the store, nobody would ever hear that it answers.
             store: if asks_nothing { StoreHealth::answering() } else { met.store },
@@ -138,21 +141,23 @@ impl Engine {
         });
         heart::start(engine.clone())?;
         let mut loops = engine.loops.lock().await;
-        for (index, (queue, ledger)) in engine.ledgers.iter().enumerate() {
-            let worker =
-                Worker::new(engine.clone(), queue.clone(), ledger.clone(), slots.seat(index));
+        for post in posts {
+            let what = post.part.name_for(&post.queue);
+            let worker = Worker::new(engine.clone(), post);
             let worker = Arc::new(tokio::sync::Mutex::new(worker));
-            loops.spawn(engine.clone().supervise(format!("worker of queue {queue}"), move || {
+            loops.spawn(engine.clone().supervise(what, move || {
                 let worker = worker.clone();
                 async move { worker.lock().await.run().await }
             }));
+        }
+        for (index, (queue, ledger)) in engine.ledgers.iter().take(queues.len()).enumerate() {
             let (this, queue, ledger) = (engine.clone(), queue.clone(), ledger.clone());
             let pulse = engine.pulses[index].clone();
             loops.spawn(engine.clone().supervise(pulse.what().into(), move || {
                 sweeper::run(this.clone(), queue.clone(), ledger.clone(), pulse.clone())
             }));
         }
-        if let Some(pulse) = engine.pulses.get(engine.ledgers.len()).cloned() {
+        if let Some(pulse) = engine.pulses.get(queues.len()).cloned() {
             let this = engine.clone();
             loops.spawn(
                 engine.clone().supervise(pulse.what().into(), move || {
@@ -289,16 +294,24 @@ impl Engine {
             // Who has not answered by then is late.
             let _ = timeout(Duration::from_millis(100), answered).await;
         }
-        let queues = self.ledgers.iter().map(|(queue, ledger)| QueueHealth {
-            queue: queue.clone(),
-            running: ledger.open(),
-            stalled_for: self.late(ledger.vitals().round),
-        });
+        let mut queues: Vec<QueueHealth> = Vec::new();
+        let mut places = HashMap::new();
+        for (queue, ledger) in &self.ledgers {
+            let (running, stalled_for) = (ledger.open(), self.late(ledger.vitals().round));
+            let place = *places.entry(queue).or_insert(queues.len());
+            match queues.get_mut(place) {
+                Some(health) => {
+                    health.running += running;
+                    health.stalled_for = health.stalled_for.max(stalled_for);
+                }
+                None => queues.push(QueueHealth { queue: queue.clone(), running, stalled_for }),
+            }
+        }
         let stalled = self.pulses.iter().filter_map(|pulse| {
             let late = self.late(pulse.last_round())?;
             Some(format!("the {} has not got round for {late:.0?}", pulse.what()))
         });
-        (queues.collect(), stalled.collect())
+        (queues, stalled.collect())
     }
 
     fn is_any_late(&self) -> bool {
@@ -331,6 +344,24 @@ impl Engine {
     fn reconciled(&self) {
         *self.unreconciled.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// The workers of these queues: the first of each, then the second ones, where so many jobs may run
+/// at once that slots are shared.
+fn posts(queues: &[QueueName], settings: &Settings, slots: &Arc<Slots>) -> Vec<Post> {
+    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+    for (index, queue) in queues.iter().enumerate() {
+        let post = |part| {
+            let seat = slots.seat(index);
+            Post { part, queue: queue.clone(), ledger: Arc::new(Ledger::new(seat.clone())), seat }
+        };
+        let own = settings.queue(queue).concurrency.unwrap_or(usize::MAX);
+        let relief = (own.min(settings.concurrency) >= SHARED_FROM).then(Arc::<Notify>::default);
+        seconds.extend(relief.clone().map(|called| post(Part::Relief { called })));
+        firsts.push(post(Part::First { relief }));
+    }
+    firsts.extend(seconds);
+    firsts
 }
 
 async fn all_ended(loops: &mut JoinSet<()>) {

@@ -5,7 +5,8 @@
 //! (stride scheduling). So a queue with a backlog uses the whole process while it is alone, and
 //! the first slot that is freed once another queue wants one goes to that other.
 //!
-//! 1. [`Seat::take`]: the slots dealt to this queue now; it wants more.
+//! 1. [`Seat::take`]: slots dealt to this queue, a [share](SHARED_FROM) of them where they are many;
+//!    it wants more.
 //! 2. It claims at most so many jobs, and returns with [`Seat::give_back`] those it had no job
 //!    for, and each when its job has ended; and all of them while the store does not answer, so
 //!    that one queue whose store is away holds up no other.
@@ -26,6 +27,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+/// A queue that is dealt as many takes no more than half of them at once, so that one half runs
+/// while the store settles and claims the other. Of fewer it takes all: in a small batch, what the
+/// round trip itself costs outweighs what is gained by halves.
+pub(crate) const SHARED_FROM: usize = 200;
 
 /// The slots of a process.
 #[derive(Debug)]
@@ -110,12 +116,22 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Takes the slots that this queue may use now, and wants more.
+    /// Takes slots that this queue may use now, and wants more.
     pub(crate) fn take(&self) -> usize {
         let mut inner = self.slots.lock();
         inner.want(self.index);
         inner.deal(&self.slots.seats);
-        std::mem::take(&mut inner.queues[self.index].offered)
+        inner.queues[self.index].take()
+    }
+
+    /// Takes slots that [`take`](Self::take) has left, and wants no more than that.
+    pub(crate) fn take_left(&self) -> usize {
+        self.slots.lock().queues[self.index].take()
+    }
+
+    /// How many slots [`take`](Self::take) has left.
+    pub(crate) fn left(&self) -> usize {
+        self.slots.lock().queues[self.index].offered
     }
 
     /// Waits until [`take`](Self::take) or [`take_solo`](Self::take_solo) may find more. May
@@ -252,6 +268,13 @@ impl Queue {
     fn may_have(&self) -> bool {
         self.wants && self.dealt < self.limit
     }
+
+    fn take(&mut self) -> usize {
+        let most = if self.dealt < SHARED_FROM { self.dealt } else { self.dealt.div_ceil(2) };
+        let taken = self.offered.min(most);
+        self.offered -= taken;
+        taken
+    }
 }
 
 #[cfg(test)]
@@ -327,6 +350,20 @@ mod tests {
         a.give_back(4);
         b.rest();
         assert_eq!(a.take(), 4);
+    }
+
+    #[test]
+    fn many_slots_are_taken_by_halves_and_the_second_half_by_whoever_comes() {
+        let slots = Slots::new(500, [(1, 1000), (1, 1000)]);
+        let (queue, other) = (slots.seat(0), slots.seat(1));
+        assert_eq!((queue.take(), queue.left()), (250, 250));
+        assert_eq!((queue.take_left(), queue.left()), (250, 0));
+        queue.give_back(250);
+        assert_eq!(queue.take_left(), 250, "still wanted");
+        queue.give_back(250);
+        queue.rest();
+        assert_eq!((queue.left(), queue.take_left()), (0, 0), "no longer wanted");
+        assert_eq!((other.take(), other.left()), (125, 125));
     }
 
     #[test]

@@ -18,6 +18,12 @@
 //! twice and nothing claimed is forgotten. The attempts run on tasks of their own and report to
 //! the ledger, whether this loop runs or not.
 //!
+//! **Where a process may run many jobs of a queue at once,** it has a second worker for it, with a
+//! loop and an incarnation of its own: the [relief](Part::Relief). It takes what slots the first one
+//! leaves, while there is more work than one exchange brings. So the store is at work on the exchange
+//! of one while the other takes in its answer, and what they run at once is no more than one would.
+//! All that concerns the queue as such is the first one's: to wait for work, and to run a job alone.
+//!
 //! **While the store does not answer,** the slots are others': at the first failure, this worker
 //! gives back those that it asked to fill, and any claim to have the process for itself. The answer
 //! may then bring jobs for which there is no slot. They run all the same, so that for a moment more
@@ -31,6 +37,7 @@ use shiftwork_adapter::{
     Claimed, ErrorKind, Exchange, ExchangeAnswer, ExchangeReply, Incarnation, Outcome, QueueName,
     Settlement, Ticket, Timestamp, Watch,
 };
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -39,7 +46,7 @@ use super::attempt::{Attempt, Desk};
 use super::ledger::{Claim, Ended, Ledger, Running};
 use super::runners::Runners;
 use super::settle::Stop;
-use super::slots::Seat;
+use super::slots::{SHARED_FROM, Seat};
 use super::{Engine, retry};
 use crate::context::{self, Surroundings, Told};
 use crate::{JobContext, Jobs};
@@ -47,18 +54,19 @@ use crate::{JobContext, Jobs};
 /// How often a worker that waits to have its process for itself asks whether it still must.
 const SOLO_LOOK: Duration = Duration::from_secs(2);
 
-/// A worker that may run fewer jobs than this claims all it can at once: in a small batch, what the
-/// round trip itself costs outweighs what is gained by halves.
-const WORTH_HALVING: usize = 200;
+/// Fewer slots than this are left to the first worker's next exchange: two small ones cost more than
+/// one that is a little later.
+const WORTH_RELIEF: usize = SHARED_FROM / 2;
 
 /// As good as none; a deadline much later could not be stated.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The worker of one queue: lives as long as its engine, through every incarnation and through a
+/// A worker of one queue: lives as long as its engine, through every incarnation and through a
 /// panic of its loop.
 pub(crate) struct Worker {
     engine: Arc<Engine>,
     name: String,
+    part: Part,
     queue: QueueName,
     ledger: Arc<Ledger>,
     desk: Arc<Desk>,
@@ -88,6 +96,30 @@ pub(crate) struct Worker {
     look_at: Instant,
 }
 
+/// Where a worker works.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) part: Part,
+    pub(crate) queue: QueueName,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) seat: Seat,
+}
+
+/// Which of a queue's workers it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    /// The only one, or the first.
+    First {
+        /// Calls the second, where there is one.
+        relief: Option<Arc<Notify>>,
+    },
+    /// The second: works when it is called.
+    Relief {
+        /// Who calls it.
+        called: Arc<Notify>,
+    },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Expected,
@@ -112,12 +144,9 @@ enum Woken {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        queue: QueueName,
-        ledger: Arc<Ledger>,
-        seat: Seat,
-    ) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, post: Post) -> Self {
+        let Post { part, queue, ledger, seat } = post;
+        let work = if part.is_first() { Work::Expected } else { Work::None };
         Self {
             desk: Arc::new(Desk { engine: engine.clone(), ledger: ledger.clone() }),
             runners: Arc::default(),
@@ -128,7 +157,8 @@ impl Worker {
                 jobs: Jobs::of(engine.shared.clone()),
             }),
             engine,
-            name: format!("worker of queue {queue}"),
+            name: part.name_for(&queue),
+            part,
             queue,
             ledger,
             seat,
@@ -139,7 +169,7 @@ impl Worker {
             settlements: Vec::new(),
             starting: Vec::new(),
             slots: 0,
-            work: Work::Expected,
+            work,
             ticket: Ticket::default(),
             solo: Solo::No,
             solo_waiting: false,
@@ -156,7 +186,7 @@ impl Worker {
             self.hear();
             let draining = self.engine.draining.is_cancelled();
             if draining && self.is_done() {
-                self.seat.rest();
+                self.rest();
                 return;
             }
             if draining {
@@ -207,6 +237,12 @@ impl Worker {
         if self.work == Work::None || self.solo != Solo::No {
             return;
         }
+        let Part::First { relief } = &self.part else {
+            if self.seat.left() >= WORTH_RELIEF {
+                self.slots += self.seat.take_left();
+            }
+            return;
+        };
         if self.solo_waiting {
             self.release_slots();
             if self.seat.take_solo() {
@@ -215,6 +251,19 @@ impl Worker {
             }
         } else {
             self.slots += self.seat.take();
+            if let Some(relief) = relief
+                && self.seat.left() >= WORTH_RELIEF
+            {
+                relief.notify_one();
+            }
+        }
+    }
+
+    /// Wants no slots for now: there is no work. The relief has only what the first has left, and
+    /// with that goes what it wants.
+    fn rest(&self) {
+        if self.part.is_first() {
+            self.seat.rest();
         }
     }
 
@@ -224,16 +273,23 @@ impl Worker {
 
     /// Leaves slots and process to the others, as long as the store does not answer.
     fn stand_back(&mut self) {
-        if self.solo != Solo::Running {
+        if self.part.is_first() && self.solo != Solo::Running {
             self.solo = Solo::No;
             self.seat.end_solo();
         }
         self.release_slots();
-        self.seat.rest();
+        self.rest();
     }
 
     /// Waits for whatever comes first. Each of these can be dropped without a loss.
     async fn wait(&self, draining: bool) -> Woken {
+        if let Part::Relief { called } = &self.part {
+            return tokio::select! {
+                () = self.ledger.changed() => Woken::Else,
+                () = called.notified(), if !draining => Woken::Work,
+                () = self.engine.draining.cancelled(), if !draining => Woken::Else,
+            };
+        }
         let idle = self.work == Work::None && !draining;
         let looks = self.solo_waiting && self.solo == Solo::No;
         let adapter = &self.engine.shared.adapter;
@@ -344,17 +400,9 @@ impl Worker {
         let mut exchange = Exchange::new(self.queue.clone(), incarnation, self.number);
         exchange.settlements = std::mem::take(&mut self.settlements);
         exchange.held = self.ledger.held(incarnation);
-        exchange.claim = self.claim(exchange.held);
+        exchange.claim = self.slots;
         exchange.solo = self.solo == Solo::Granted;
         exchange
-    }
-
-    /// How many jobs to claim beside those `held`: where that is many, no more than half of what
-    /// this worker may run, so that one half runs while an exchange settles and claims the other.
-    /// All at once, store and handlers would take turns.
-    fn claim(&self, held: usize) -> usize {
-        let total = held + self.slots;
-        if total < WORTH_HALVING { self.slots } else { self.slots.min(total.div_ceil(2)) }
     }
 
     async fn apply(&mut self, mut answer: ExchangeAnswer) {
@@ -364,6 +412,12 @@ impl Worker {
         }
         self.ledger.stop(Stop::Cancelled, Some(&answer.cancelled));
         let claimed = std::mem::take(&mut answer.claimed);
+        // One that brought all that was asked for found no end: the store does not know that this
+        // worker has nothing to do, and would not wake it.
+        let filled = self
+            .unanswered
+            .as_ref()
+            .is_some_and(|exchange| exchange.claim > 0 && claimed.len() >= exchange.claim);
         self.start(answer.now, claimed);
         // Only now: had this loop ended before, the exchange would be sent again.
         self.unanswered = None;
@@ -371,22 +425,26 @@ impl Worker {
         self.look = false;
         self.look_at = Instant::now() + SOLO_LOOK;
         self.ticket = answer.ticket;
-        self.solo_waiting = answer.solo_waiting;
-        match self.solo {
-            // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.
-            Solo::Granted => {
-                self.solo = Solo::No;
-                self.seat.end_solo();
+        let mut expected = answer.more || filled;
+        if self.part.is_first() {
+            self.solo_waiting = answer.solo_waiting;
+            expected |= answer.solo_waiting;
+            match self.solo {
+                // The job that had to be alone is gone: finished elsewhere, cancelled, or held back.
+                Solo::Granted => {
+                    self.solo = Solo::No;
+                    self.seat.end_solo();
+                }
+                Solo::No if !answer.solo_waiting => self.seat.end_solo(),
+                Solo::No | Solo::Running => {}
             }
-            Solo::No if !answer.solo_waiting => self.seat.end_solo(),
-            Solo::No | Solo::Running => {}
         }
         self.release_slots();
-        if answer.more || answer.solo_waiting {
+        if expected {
             self.work = Work::Expected;
         } else {
             self.work = Work::None;
-            self.seat.rest();
+            self.rest();
         }
         if answer.reconcile {
             self.reconcile().await;
@@ -522,6 +580,20 @@ impl Worker {
         }
         self.ledger.stop_claims(Stop::LeaseLost, &lost);
         self.settlements.extend(held.into_iter().map(released));
+    }
+}
+
+impl Part {
+    pub(crate) fn is_first(&self) -> bool {
+        matches!(self, Self::First { .. })
+    }
+
+    /// As it is called in messages.
+    pub(crate) fn name_for(&self, queue: &QueueName) -> String {
+        match self {
+            Self::First { .. } => format!("worker of queue {queue}"),
+            Self::Relief { .. } => format!("second worker of queue {queue}"),
+        }
     }
 }
 

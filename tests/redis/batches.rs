@@ -75,3 +75,20 @@ async fn one_job_at_a_time_is_sent_and_run_at_once() {
     assert!((3 * JOBS..8 * JOBS).contains(&used), "{JOBS} jobs took {used} scripts");
     worker.shutdown().await.unwrap();
 }
+
+/// A claim that brings as many jobs as were asked for says nothing of what is to come: the worker
+/// must ask once more, or nobody would wake it.
+#[tokio::test]
+async fn a_worker_that_was_full_is_woken_by_the_next_job() {
+    let server = RedisServer::start();
+    let web = process(&server, "web", "1").await;
+    let worker = process(&server, "async", "1").await;
+    for round in 0..5 {
+        // Long enough for the last one to be settled.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let run = web.enqueue(brief::job().keep_result(minutes(1))).await.unwrap();
+        let ended = run.result(seconds(1)).await.unwrap();
+        assert!(ended.finished().is_some(), "job {round} was not begun within a second");
+    }
+    worker.shutdown().await.unwrap();
+}

@@ -1,7 +1,7 @@
 //! A store that misbehaves when told to. Between two orders it is the real one.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub enum Fault {
     None,
     /// Never answers, and does nothing.
     Hang,
+    /// Does it, and answers a millisecond later.
+    Slow,
     /// Does it, and then panics; once.
     PanicAfter,
     /// Panics each time.
@@ -44,6 +46,8 @@ pub struct Faulty {
     solo: Mutex<Fault>,
     methods: Mutex<BTreeMap<&'static str, Fault>>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    exchanging: AtomicUsize,
+    most_exchanging: AtomicUsize,
 }
 
 impl Faulty {
@@ -60,6 +64,8 @@ impl Faulty {
             solo: Mutex::default(),
             methods: Mutex::default(),
             calls: Arc::default(),
+            exchanging: AtomicUsize::new(0),
+            most_exchanging: AtomicUsize::new(0),
         })
     }
 
@@ -122,6 +128,11 @@ impl Faulty {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }
 
+    /// How many exchanges were under way at once, at most.
+    pub fn most_exchanges_at_once(&self) -> usize {
+        self.most_exchanging.load(Ordering::SeqCst)
+    }
+
     async fn other<T>(
         &self,
         method: &'static str,
@@ -172,6 +183,10 @@ async fn misbehave<T>(
     match now() {
         // Told while it was under way.
         Fault::Hang => std::future::pending().await,
+        Fault::Slow => {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            answer
+        }
         Fault::PanicAfter => {
             *fault.lock().unwrap() = Fault::None;
             panic!("told to panic once");
@@ -257,10 +272,14 @@ impl JobAdapter for Faulty {
         let own = self.queues.lock().unwrap().get(exchange.queue.as_str()).copied();
         let own = solo.filter(|solo| *solo != Fault::None).or(own);
         let call = self.inner.exchange(exchange);
-        match own {
+        let now = self.exchanging.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_exchanging.fetch_max(now, Ordering::SeqCst);
+        let answer = match own {
             Some(fault) => misbehave(&Mutex::new(fault), "exchange", call).await,
             None => misbehave(&self.exchange, "exchange", call).await,
-        }
+        };
+        self.exchanging.fetch_sub(1, Ordering::SeqCst);
+        answer
     }
 
     async fn held(

@@ -16,6 +16,7 @@ mod panics;
 mod polls;
 mod quickstart;
 mod registration;
+mod relief;
 mod retries;
 mod runners;
 mod schedules;

@@ -143,7 +143,9 @@ pub struct ExchangeAnswer {
     /// What the store thinks the worker holds is not what it said: it should read
     /// [`held`](crate::JobAdapter::held), release what it does not know and cancel what it lost.
     pub reconcile: bool,
-    /// More jobs could be claimed at once, by any claim; never in a paused queue.
+    /// More jobs could be claimed at once, by any claim; never in a paused queue. Where it is false
+    /// and the claim brought fewer jobs than were asked for, a wake-up tells of the next one. A claim
+    /// that was filled is no sign that the worker has nothing to do, and nobody need wake it.
     pub more: bool,
     /// A job that only a [solo](Exchange::solo) claim is given is waiting, and the queue is not
     /// paused.
