@@ -1,7 +1,7 @@
 // BullMQ on Node as a contender: what it is told, reports and obeys is as for the others, see
 // ../../protocol/src.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue, Worker } from 'bullmq';
@@ -108,7 +108,7 @@ async function produce() {
 }
 
 async function work() {
-  const numbers = Math.max(told.numbers, told.expected);
+  const { numbers } = told;
   const begun = new Uint8Array(numbers);
   const places = numbers * (told.fail_first ? 2 : 1) + Math.floor(numbers / 10) + 1000;
   const records = new BigUint64Array(places * RECORD_WORDS);
@@ -117,9 +117,17 @@ async function work() {
   let began;
   let used;
 
+  const writeLog = () => {
+    const words = Math.min(recorded, places) * RECORD_WORDS;
+    appendFileSync(told.log, new Uint8Array(records.buffer, 0, words * 8));
+  };
   const run = async ({ data: { number, due } }) => {
     began ??= now();
     used ??= cpu();
+    if (told.dies_after != null && completed >= told.dies_after) {
+      writeLog();
+      process.kill(process.pid, 'SIGKILL');
+    }
     if (recorded < places) {
       records[recorded * RECORD_WORDS] = BigInt(number);
       records[recorded * RECORD_WORDS + 1] = told.timed ? now() : 0n;
@@ -137,6 +145,8 @@ async function work() {
   const workers = Array.from({ length: count }, () => {
     const worker = new Worker(told.queue, run, {
       connection,
+      lockDuration: tuned('lease_ms', 30_000),
+      stalledInterval: tuned('lease_ms', 30_000),
       concurrency: Math.ceil(told.concurrency / count),
       removeOnComplete: told.keep_completed ? { age: 3600 } : { count: 0 },
     });
@@ -152,8 +162,7 @@ async function work() {
     if (line === 'stop') break;
   }
   await Promise.all(workers.map((worker) => worker.close()));
-  const words = Math.min(recorded, places) * RECORD_WORDS;
-  writeFileSync(told.log, new Uint8Array(records.buffer, 0, words * 8));
+  writeLog();
   say({ said: 'stopped' });
 }
 

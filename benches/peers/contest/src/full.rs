@@ -64,6 +64,7 @@ pub(crate) fn measure(
         }
         run(Workload::Delayed, &all, 1);
         run(Workload::Retried, &all, 1);
+        run(Workload::Crash, &all, 1);
         if persistence == Persistence::Off {
             run(Workload::Nothing, &all, 1);
             for jobs in [10_000, 100_000, 131_073] {

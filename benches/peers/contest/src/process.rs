@@ -82,6 +82,15 @@ impl Process {
         }
     }
 
+    /// Waits until it has ended by itself, however it did.
+    pub(crate) fn ended(&mut self) -> Result<()> {
+        match self.next() {
+            Ok(other) => bail!("it said {other:?} instead of ending"),
+            Err(_) if self.child.try_wait()?.is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The CPU it has used so far, in microseconds.
     pub(crate) fn cpu_us(&mut self) -> Result<u64> {
         self.order(Order::Cpu)?;

@@ -38,6 +38,7 @@ impl Stage {
             fail_first: false,
             keep_completed: false,
             timed: false,
+            dies_after: None,
             log: self.log(),
         }
     }

@@ -52,6 +52,7 @@ fn read_workload(text: &str) -> Result<Workload> {
         "delayed" => Workload::Delayed,
         "nothing" => Workload::Nothing,
         "retried" => Workload::Retried,
+        "crash" => Workload::Crash,
         "memory" => Workload::Memory { jobs: count },
         "cost" => Workload::Cost,
         "in-process" if count == 1 => Workload::InProcess { threads: Threads::One },
@@ -59,7 +60,7 @@ fn read_workload(text: &str) -> Result<Workload> {
         "timers" => Workload::Timers,
         _ => bail!(
             "no workload {text:?}: drain:N, keep:N, bulk, one, tasks, idle, both, open:RATE, \
-             delayed, nothing, retried, memory:N, cost, in-process:1, in-process:2, timers"
+             delayed, nothing, retried, crash, memory:N, cost, in-process:1, in-process:2, timers"
         ),
     })
 }

@@ -1,6 +1,7 @@
 //! What is measured: each workload is one function, which runs one contender once.
 
 mod cost;
+mod crash;
 mod drain;
 mod enqueue;
 mod idle;
@@ -48,6 +49,8 @@ pub(crate) enum Workload {
     Nothing,
     /// Each job fails once.
     Retried,
+    /// A worker dies with jobs in hand, and another goes on.
+    Crash,
     /// Bytes of a waiting job.
     Memory { jobs: u64 },
     /// What a job costs the server while few others wait, and while many do.
@@ -112,6 +115,7 @@ impl Workload {
             Self::Share { percent } => open::share(&arena()?, entry, percent),
             Self::Delayed => storms::delayed(&arena()?, entry),
             Self::Retried => storms::retried(&arena()?, entry),
+            Self::Crash => crash::run(&arena()?, entry),
             Self::Memory { jobs } => memory::run(&arena()?, entry, jobs),
             Self::Cost => {
                 // A million jobs take their time.
@@ -161,6 +165,7 @@ impl Workload {
             Self::Delayed => "100,000 delayed jobs, due at one instant".into(),
             Self::Nothing => "An idle worker on one queue, for 15 s".into(),
             Self::Retried => "Retry storm: each job fails once, and again after 1 s".into(),
+            Self::Crash => "A worker dies with jobs in hand, another goes on".into(),
             Self::Memory { jobs } => format!("Memory, {} jobs waiting", whole(jobs as f64)),
             Self::Cost => "Cost of a job while others wait".into(),
             Self::InProcess { threads: Threads::One } => {
@@ -192,6 +197,12 @@ impl Workload {
                 ("scripts", "scripts/s", two),
                 ("client", "client CPU µs/s", whole),
                 ("server", "server CPU µs/s", whole),
+            ],
+            Self::Crash => &[
+                ("lost", "never run to its end", whole),
+                ("again", "run again", whole),
+                ("all_ms", "ms until the last began", whole),
+                JOBS,
             ],
             Self::Memory { .. } => &[("bytes", "bytes/job", whole), JOBS],
             Self::Cost => &[

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -32,6 +32,8 @@ pub struct Tally {
     first: OnceLock<(u64, u64)>,
     last: OnceLock<(u64, u64)>,
     done: Notify,
+    /// After how many completed handlers the process dies, and where the log is.
+    dies: Option<(u64, PathBuf)>,
     /// Who waits in [`reach`](Self::reach) is told at so many completed jobs.
     wanted: AtomicU64,
     reached: Notify,
@@ -44,7 +46,7 @@ pub struct Failed;
 impl Tally {
     /// For a worker that was told this.
     pub fn new(told: &Work) -> Self {
-        let numbers = told.numbers.max(told.expected) as usize;
+        let numbers = told.numbers as usize;
         // Twice for retries, and some for what is delivered more often than it should be.
         let records = numbers * if told.fail_first { 2 } else { 1 } + numbers / 10 + 1000;
         Self {
@@ -58,6 +60,7 @@ impl Tally {
             first: OnceLock::new(),
             last: OnceLock::new(),
             done: Notify::new(),
+            dies: told.dies_after.map(|count| (count, told.log.clone())),
             wanted: AtomicU64::new(u64::MAX),
             reached: Notify::new(),
         }
@@ -76,6 +79,11 @@ impl Tally {
     /// The first attempt of a job, where it was told to fail.
     pub fn run(&self, number: u64, due: u64) -> Result<(), Failed> {
         self.begin();
+        if let Some((count, log)) = &self.dies
+            && self.completed() >= *count
+        {
+            self.die(log);
+        }
         let now = if self.timed { monotonic_ns() } else { 0 };
         // What finds no place shows in the log as missing, or in the count as too many.
         let place = self.recorded.fetch_add(1, Ordering::Relaxed);
@@ -99,6 +107,14 @@ impl Tally {
             self.done.notify_one();
         }
         Ok(())
+    }
+
+    /// Ends the process here and now, by a signal.
+    fn die(&self, log: &Path) -> ! {
+        if let Err(error) = self.write_log(log) {
+            eprintln!("{}: {error}", log.display());
+        }
+        std::process::abort()
     }
 
     /// Waits for as many completed handlers as were expected.

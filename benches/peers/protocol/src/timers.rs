@@ -106,6 +106,7 @@ impl Firings {
             fail_first: false,
             keep_completed: false,
             timed: true,
+            dies_after: None,
             log: told.log.clone(),
         });
         Self { tally, seconds: told.seconds, window: OnceLock::new() }

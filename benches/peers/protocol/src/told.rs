@@ -111,10 +111,10 @@ pub enum Shape {
 pub struct Work {
     /// How many at once.
     pub concurrency: u64,
-    /// After so many completed handlers it reports that it is done. Job numbers are below it,
-    /// unless `numbers` says otherwise.
+    /// After so many completed handlers it reports that it is done. Never, if there are not
+    /// as many.
     pub expected: u64,
-    /// How many jobs there can be, by number.
+    /// Job numbers are below this.
     pub numbers: u64,
     /// Each job fails the first time, and is to be run again after about a second.
     #[serde(default)]
@@ -125,6 +125,10 @@ pub struct Work {
     /// Whether the time of each start is recorded.
     #[serde(default)]
     pub timed: bool,
+    /// The process kills itself when so many handlers have completed and one more begins, as a crash
+    /// would: nothing is settled, nothing is closed. What has run by then is in the log.
+    #[serde(default)]
+    pub dies_after: Option<u64>,
     /// Where the log of deliveries is written when it stops.
     pub log: PathBuf,
 }

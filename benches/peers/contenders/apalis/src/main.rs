@@ -68,7 +68,7 @@ impl Contender for Apalis {
             let _ = stopped.await;
             Ok::<(), std::io::Error>(())
         };
-        let worker = WorkerBuilder::new("contender")
+        let worker = WorkerBuilder::new(format!("contender-{}", std::process::id()))
             .backend(storage)
             .concurrency(work.concurrency as usize)
             .build(handler);
@@ -163,10 +163,12 @@ async fn promote(told: &Told) -> Result<()> {
 /// that outlast a heartbeat. Results must be kept: without that nothing is settled.
 async fn storage(told: &Told, fetched: u64) -> Result<RedisStorage<Payload>> {
     let connection = apalis_redis::connect(told.redis.as_str()).await?;
-    let config = Config::default()
-        .queue(&told.queue)
-        .batch_size(fetched as usize)
-        .lock_tasks(false)
-        .emit_events(false);
+    let mut config = Config::default();
+    // Seen to be gone after so many heartbeats of the default's.
+    let beats = config.missed_heartbeats as u64;
+    let lease = told.tuned("lease_ms", config.orphaned_duration().as_millis() as u64);
+    config = config.heartbeat_interval(Duration::from_millis(lease / beats));
+    let config =
+        config.queue(&told.queue).batch_size(fetched as usize).lock_tasks(false).emit_events(false);
     Ok(RedisStorage::new(connection).with_config(config))
 }

@@ -23,6 +23,9 @@ const AT_ONCE: u64 = 4;
 /// fetches.
 const WORKERS: u64 = 1;
 
+/// How long a lock lasts, and how often those that lapsed are looked for: its default.
+const LEASE_MS: u64 = 30_000;
+
 /// Its only name of a job.
 const NAME: &str = "no-op";
 
@@ -61,7 +64,10 @@ impl Contender for BullMq {
         let mut workers = Vec::new();
         for (name, place) in names.iter().flat_map(|name| (0..count).map(move |n| (name, n))) {
             let share = concurrency / count + u64::from(place < concurrency % count);
+            let lease = Duration::from_millis(told.tuned("lease_ms", LEASE_MS));
             let options = WorkerOptions::new()
+                .lock_duration(lease)
+                .stalled_interval(lease)
                 .connection(at(told))
                 .concurrency(share as usize)
                 .remove_on_complete(keep.clone());

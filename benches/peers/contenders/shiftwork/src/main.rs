@@ -118,6 +118,7 @@ fn no_tally() -> Arc<Tally> {
         fail_first: false,
         keep_completed: false,
         timed: false,
+        dies_after: None,
         log: "".into(),
     }))
 }
