@@ -71,10 +71,11 @@ impl Store {
         let Exchange { incarnation, number, settlements, held, claim, solo, .. } = exchange;
         let keeps =
             !self.settings.keep_completed.age.is_zero() && self.settings.keep_completed.count > 0;
-        let is_plain = |settlement: &Settlement| {
-            settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0 && !keeps
+        let is_common = |settlement: &Settlement| {
+            settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0
         };
-        let unused = if settlements.iter().all(is_plain) { KEYS_OF_OTHERS } else { 0 };
+        let are_plain = !keeps && settlements.iter().all(is_common);
+        let unused = if are_plain { KEYS_OF_OTHERS } else { 0 };
         let keys = queue.keys.of(*incarnation);
         let mut cmd = script::EXCHANGE.call_without(unused, &queue.keys, &keys);
         cmd.arg(&self.local.process)
@@ -87,7 +88,8 @@ impl Store {
             .arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
         let mut impossible = Vec::new();
-        let (mut plain, mut others) = (Vec::new(), Vec::new());
+        // Of jobs that completed, and either none of them is kept or all are.
+        let (mut common, mut others) = (Vec::new(), Vec::new());
         let claims = settlements.iter().map(|settlement| (settlement.job, settlement.generation));
         let mut seen = (!are_distinct(claims.collect())).then(HashSet::new);
         let mut is_first = |entry| seen.as_mut().is_none_or(|seen| seen.insert(entry));
@@ -96,16 +98,22 @@ impl Store {
                 // One claim is settled once.
                 Some(entry) if !is_first(entry) => impossible.push(settlement.job),
                 None => impossible.push(settlement.job),
-                Some(entry) if is_plain(settlement) => plain.push((entry, settlement.job)),
+                Some(entry) if is_common(settlement) => common.push((entry, settlement)),
                 Some(entry) => others.push((entry, settlement)),
             }
         }
-        cmd.arg(plain.len());
-        for (entry, _) in &plain {
+        let (plain, kept) = if keeps { (0, common.len()) } else { (common.len(), 0) };
+        cmd.arg(plain).arg(kept);
+        for (entry, _) in &common {
             cmd.arg(&entry[..]);
         }
-        for (_, job) in &plain {
-            cmd.arg(job.as_bytes());
+        for (_, settlement) in &common {
+            cmd.arg(settlement.job.as_bytes());
+        }
+        if keeps {
+            for (_, settlement) in &common {
+                cmd.arg(report(settlement));
+            }
         }
         for (entry, settlement) in others {
             let (outcome, delay) = match settlement.outcome {
@@ -117,13 +125,17 @@ impl Store {
                 // What a later contract may add: to hand a job back loses nothing.
                 _ => ('L', 0),
             };
-            let report = settlement.report.as_ref();
-            // A report whose data are no JSON is told without them rather than not at all.
-            let report = report.map(|report| serde_json::to_vec(&**report).unwrap_or_default());
-            cmd.arg(&entry[..]).arg(outcome.to_string()).arg(delay).arg(report.unwrap_or_default());
+            cmd.arg(&entry[..]).arg(outcome.to_string()).arg(delay).arg(report(settlement));
         }
         (cmd, impossible)
     }
+}
+
+/// Empty, where there is none.
+fn report(settlement: &Settlement) -> Vec<u8> {
+    let report = settlement.report.as_ref();
+    // A report whose data are no JSON is told without them rather than not at all.
+    report.map(|report| serde_json::to_vec(&**report).unwrap_or_default()).unwrap_or_default()
 }
 
 fn claimed(queue: &Queue, entries: &[u8], mut envelopes: Reply) -> Result<Vec<Claimed>> {

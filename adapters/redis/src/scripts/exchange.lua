@@ -6,7 +6,9 @@
 --      6 1: the worker is alone  7 lease in ms  8 crashes allowed
 --      9-12 retention: ages in ms and counts of completed and of dead jobs
 --      13 how many plain settlements: of jobs that completed and are not kept
---      then their entries, then their ids,
+--      14 how many of jobs that completed and are kept as others are, without a wish of their own
+--      then the entries of the plain ones, then their ids,
+--      then the entries of the kept ones, then their ids, then their reports,
 --      then for each other settlement: entry, outcome (C completed, R retry, X dead, K cancelled,
 --      L released), delay in ms, report
 --
@@ -83,9 +85,9 @@ end
 
 -- Jobs that completed and are not kept: nothing of them need be read.
 local refused = {}
-local plain = tonumber(ARGV[13])
-for from = 14, 13 + plain, PIECE do
-  local upto = math.min(from + PIECE - 1, 13 + plain)
+local plain, kept = tonumber(ARGV[13]), tonumber(ARGV[14])
+for from = 15, 14 + plain, PIECE do
+  local upto = math.min(from + PIECE - 1, 14 + plain)
   local is_held = call('SMISMEMBER', held, unpack(ARGV, from, upto))
   local all = true
   for i = 1, #is_held do
@@ -121,9 +123,65 @@ for from = 14, 13 + plain, PIECE do
   end
 end
 
+-- Jobs that completed and are kept: what of the envelope changes is at the same place in each.
+local first_kept = 15 + 2 * plain
+if kept > 0 then
+  -- @include chunks
+  -- @include envelope
+  -- @include finish
+  -- @include announce
+  local score, ended_at = whole(now), struct.pack('>I8', now)
+  local keep, settled = read_retention(9), {}
+  for from = first_kept, first_kept + kept - 1, PIECE do
+    local upto = math.min(from + PIECE - 1, first_kept + kept - 1)
+    local is_held = call('SMISMEMBER', held, unpack(ARGV, from, upto))
+    local entries, ids, reports = {}, {}, {}
+    for i = 1, #is_held do
+      local id = ARGV[from + kept + i - 1]
+      if is_held[i] == 1 then
+        entries[#entries + 1] = ARGV[from + i - 1]
+        ids[#ids + 1] = id
+        reports[#ids] = ARGV[from + 2 * kept + i - 1]
+      else
+        refused[#refused + 1] = id
+      end
+    end
+    if #ids > 0 then
+      call('SREM', held, unpack(entries))
+      local envelopes = call('HMGET', jobs, unpack(ids))
+      local stored, members = {}, {}
+      for i = 1, #ids do
+        local env = envelopes[i]
+        if env then
+          -- By the offsets that lib/envelope.lua draws.
+          local stamp, attempts = struct.unpack('>I4I4', env, 6)
+          local upto = -1
+          if reports[i] ~= '' then upto = HEADER_LEN + 4 + struct.unpack('>I4', env, HEADER_LEN + 1) end
+          local at = #stored
+          stored[at + 1] = ids[i]
+          stored[at + 2] = VERSION .. 'C' .. sub(env, 3, 3) .. '--'
+            .. struct.pack('>I4I4', stamp + 2, attempts + 1) .. sub(env, 14, 33) .. ended_at
+            .. sub(env, 42, upto) .. reports[i]
+          members[at + 1] = score
+          members[at + 2] = 'C' .. ids[i]
+          settled[#settled + 1] = ids[i]
+        end
+      end
+      call_in_chunks('HSET', jobs, stored)
+      call_in_chunks('ZADD', completed, members)
+    end
+  end
+  if #settled > 0 then
+    call('HINCRBY', meta, COUNTERS.C, #settled)
+    cut_shelf(completed, keep.completed_count)
+    announce(settled)
+  end
+end
+
 -- All others.
+local first_other = first_kept + 3 * kept
 local soonest
-if #ARGV >= 14 + 2 * plain then
+if #ARGV >= first_other then
   -- @include chunks
   -- @include envelope
   -- @include places
@@ -153,7 +211,7 @@ if #ARGV >= 14 + 2 * plain then
     move(id, env, job, to, report, max_crashes, keep, now)
   end
 
-  for from = 14 + 2 * plain, #ARGV, 4 * PIECE do
+  for from = first_other, #ARGV, 4 * PIECE do
     local entries = {}
     for at = from, math.min(from + 4 * PIECE, #ARGV) - 1, 4 do entries[#entries + 1] = ARGV[at] end
     local is_held = call('SMISMEMBER', held, unpack(entries))
@@ -251,8 +309,9 @@ end
 local cancelled = {}
 if to_cancel ~= '' then
   local settled = {}
-  for i = 14 + plain, 13 + 2 * plain do settled[ARGV[i]] = true end
-  for i = 14 + 2 * plain, #ARGV, 4 do settled[sub(ARGV[i], 1, 16)] = true end
+  for i = 15 + plain, 14 + 2 * plain do settled[ARGV[i]] = true end
+  for i = first_kept + kept, first_kept + 2 * kept - 1 do settled[ARGV[i]] = true end
+  for i = first_other, #ARGV, 4 do settled[sub(ARGV[i], 1, 16)] = true end
   for at = 1, #to_cancel, 16 do
     local id = sub(to_cancel, at, at + 15)
     if not settled[id] then cancelled[#cancelled + 1] = id end

@@ -12,6 +12,9 @@
 --      having let the old one pass. Time is the server's; a lease that a clock set back would
 --      lengthen by more than three of its lengths is cut.
 
+-- Of an idle queue it looks at each key once, and no further: an idle process costs its server
+-- little but this.
+
 -- @include chunks
 -- @include clock
 -- @include envelope
@@ -31,14 +34,19 @@ end
 
 -- What frees memory comes first. Where nothing does, this lets a full server go on, as in
 -- exchange.lua.
-local trimmed = trim(keep, now)
-redis.call('ZREM', delayed, '')
+local trimmed, first_to_go = trim(keep, now)
+if first_to_go then at_latest(first_to_go) end
+local first_lease = redis.call('ZRANGE', workers, 0, 0, 'WITHSCORES')[2]
+local has_passed = first_lease and tonumber(first_lease) <= now
+if has_passed then redis.call('HDEL', suspects, '') else redis.call('DEL', suspects) end
 local promoted, due = promote(now)
 
 -- The leases that have passed.
-local lapsed = {}
-local passed = redis.call('ZRANGE', workers, '-inf', whole(now), 'BYSCORE', 'LIMIT', 0,
-  MOST_WORKERS, 'WITHSCORES')
+local lapsed, passed = {}, {}
+if has_passed then
+  passed = redis.call('ZRANGE', workers, '-inf', whole(now), 'BYSCORE', 'LIMIT', 0, MOST_WORKERS,
+    'WITHSCORES')
+end
 for i = 1, #passed, 2 do
   local who, lease_end = passed[i], whole(tonumber(passed[i + 1]))
   local suspicion = redis.call('HGET', suspects, who)
@@ -54,23 +62,17 @@ for i = 1, #passed, 2 do
     at_latest(tonumber(upto))
   end
 end
-if #passed == 0 then redis.call('DEL', suspects) end
 
 -- The next lease to pass.
-local running = redis.call('ZRANGE', workers, '(' .. whole(now), '+inf', 'BYSCORE', 'LIMIT', 0,
-  1, 'WITHSCORES')
-if running[2] then at_latest(tonumber(running[2])) end
-local longest = redis.call('ZRANGE', workers, -1, -1, 'WITHSCORES')
-if longest[2] and tonumber(longest[2]) > now + 4 * lease then
-  redis.call('ZADD', workers, whole(now + lease), longest[1])
-  at_latest(now + lease)
-end
-
--- A shelf's next to go.
-local ages = { { completed, keep.completed_age }, { dead, keep.dead_age }, { results, 0 } }
-for _, of in ipairs(ages) do
-  local first = redis.call('ZRANGE', of[1], 0, 0, 'WITHSCORES')
-  if first[2] then at_latest(tonumber(first[2]) + of[2]) end
+if first_lease then
+  local running = redis.call('ZRANGE', workers, '(' .. whole(now), '+inf', 'BYSCORE', 'LIMIT', 0,
+    1, 'WITHSCORES')
+  if running[2] then at_latest(tonumber(running[2])) end
+  local longest = redis.call('ZRANGE', workers, -1, -1, 'WITHSCORES')
+  if longest[2] and tonumber(longest[2]) > now + 4 * lease then
+    redis.call('ZADD', workers, whole(now + lease), longest[1])
+    at_latest(now + lease)
+  end
 end
 
 if due then at_latest(due) end
@@ -83,7 +85,10 @@ redis.call('HSET', meta, 'horizon', next >= 0 and whole(now + next) or '90071992
 local paused, tombs = unpack(redis.call('HMGET', meta, 'paused', 'tombs'))
 local claimable = 0
 if not paused then
-  if (due and due <= now) or any_waiting(tonumber(tombs or 0), 1) or redis.call('ZCARD', solo) > 0 then
+  local is_any = redis.call('EXISTS', wait0, wait1, wait2, wait3, wait4, solo) > 0
+  if (due and due <= now)
+    or is_any and (any_waiting(tonumber(tombs or 0), 1) or redis.call('ZCARD', solo) > 0)
+  then
     claimable = 1
   end
   local to_wake = promoted

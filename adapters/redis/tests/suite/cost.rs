@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use crate::kit::{Usage, adapter, enqueue_all, job, job_due, settle_all};
+use crate::kit::{self, Usage, adapter, enqueue_all, job, job_due, settle_all};
 use crate::support::*;
 
 /// How many jobs each figure is of; each size of batch divides it.
@@ -49,31 +49,35 @@ const fn cost(
 }
 
 /// Of Redis 7.0.15: scripts, commands inside of them, bytes received, bytes sent; each a job.
-const COSTS: [Cost; 24] = [
+const COSTS: [Cost; 28] = [
     cost("enqueue", 1, [1.000, 6.000, 539.9, 16.0]),
-    cost("run", 1, [1.001, 18.015, 855.7, 249.1]),
-    cost("retry", 1, [1.001, 19.012, 1000.7, 249.1]),
-    cost("retry later", 1, [1.001, 21.015, 1006.7, 249.1]),
+    cost("run", 1, [1.001, 18.015, 862.7, 249.1]),
+    cost("retry", 1, [1.001, 19.012, 1007.7, 249.1]),
+    cost("retry later", 1, [1.001, 21.015, 1013.7, 249.1]),
     cost("enqueue, result kept", 1, [1.000, 6.000, 567.0, 16.0]),
-    cost("run, result kept", 1, [1.001, 21.015, 1000.7, 275.1]),
+    cost("run, result kept", 1, [1.001, 21.015, 1007.7, 275.1]),
     cost("enqueue delayed", 1, [1.000, 8.000, 986.0, 32.0]),
-    cost("run delayed", 1, [1.001, 18.022, 855.7, 276.1]),
+    cost("run delayed", 1, [1.001, 18.022, 862.7, 276.1]),
+    cost("run, all kept", 1, [1.001, 22.015, 830.7, 249.1]),
     cost("enqueue", 10, [0.100, 0.700, 276.9, 3.2]),
-    cost("run", 10, [0.101, 1.815, 132.8, 203.3]),
-    cost("retry", 10, [0.101, 1.912, 144.9, 203.4]),
-    cost("retry later", 10, [0.101, 2.115, 150.9, 203.3]),
+    cost("run", 10, [0.101, 1.815, 133.5, 203.4]),
+    cost("retry", 10, [0.101, 1.912, 145.6, 203.3]),
+    cost("retry later", 10, [0.101, 2.115, 151.6, 203.4]),
     cost("enqueue, result kept", 10, [0.100, 0.700, 303.0, 3.2]),
-    cost("run, result kept", 10, [0.101, 2.115, 144.9, 229.3]),
+    cost("run, result kept", 10, [0.101, 2.115, 145.6, 229.3]),
     cost("enqueue delayed", 10, [0.100, 0.800, 305.3, 3.2]),
-    cost("run delayed", 10, [0.101, 1.822, 132.8, 230.3]),
+    cost("run delayed", 10, [0.101, 1.822, 133.5, 230.3]),
+    cost("run, all kept", 10, [0.101, 2.215, 134.3, 203.3]),
     cost("enqueue", 100, [0.010, 0.070, 208.8, 0.3]),
-    cost("run", 100, [0.011, 0.215, 59.2, 198.6]),
-    cost("retry", 100, [0.011, 0.222, 57.7, 198.6]),
-    cost("retry later", 100, [0.011, 0.245, 63.7, 198.6]),
+    cost("run", 100, [0.011, 0.215, 59.3, 198.6]),
+    cost("retry", 100, [0.011, 0.222, 57.8, 198.6]),
+    cost("retry later", 100, [0.011, 0.245, 63.8, 198.6]),
     cost("enqueue, result kept", 100, [0.010, 0.070, 234.8, 0.3]),
-    cost("run, result kept", 100, [0.011, 0.245, 57.7, 224.6]),
+    cost("run, result kept", 100, [0.011, 0.245, 57.8, 224.6]),
     cost("enqueue delayed", 100, [0.010, 0.080, 235.9, 0.3]),
-    cost("run delayed", 100, [0.011, 0.222, 59.2, 225.6]),
+    cost("run delayed", 100, [0.011, 0.222, 59.3, 225.6]),
+    cost("run, all kept", 100, [0.011, 0.255, 64.5, 198.6]),
+    cost("sweep an idle queue", 1, [1.000, 11.000, 559.0, 44.0]),
 ];
 
 impl Cost {
@@ -178,7 +182,28 @@ async fn costs(server: &RedisServer, batch: usize) -> Vec<Cost> {
     costs.push(measure(server, "run, result kept", batch, settle(Outcome::Complete)).await);
     costs.push(delayed(server, adapter, batch).await);
     costs.push(measure(server, "run delayed", batch, settle(Outcome::Complete)).await);
+
+    // Where a process keeps all that completed.
+    let keeps = open_with(&server.url(), |settings| {
+        settings.keep_completed = Retention { age: Duration::from_hours(1), count: 1_000_000 };
+    });
+    enqueue_all(&*keeps, JOBS + batch, batch, || job(100)).await;
+    settle_all(&*keeps, batch, batch, Outcome::Complete).await;
+    let run = settle_all(&*keeps, JOBS, batch, Outcome::Complete);
+    costs.push(measure(server, "run, all kept", batch, run).await);
     costs
+}
+
+/// A sweep of a queue in which nothing is to be done, as often as there are jobs elsewhere.
+async fn idle_sweep(server: &RedisServer) -> Cost {
+    let adapter = adapter(server, "idle").await;
+    adapter.sweep(&kit::queue()).await.unwrap();
+    let sweeps = async {
+        for _ in 0..JOBS {
+            adapter.sweep(&kit::queue()).await.unwrap();
+        }
+    };
+    measure(server, "sweep an idle queue", 1, sweeps).await
 }
 
 #[tokio::test]
@@ -188,6 +213,7 @@ async fn no_job_costs_the_server_more_than_it_did() {
     for batch in [1, 10, 100] {
         measured.extend(costs(&server, batch).await);
     }
+    measured.push(idle_sweep(&server).await);
     let known =
         |now: &Cost| COSTS.iter().find(|cost| (cost.step, cost.batch) == (now.step, now.batch));
     let risen = measured.iter().flat_map(|now| match known(now) {

@@ -163,7 +163,7 @@ impl Workload {
                 format!("Open loop, {percent}% of what each does by 100 tasks")
             }
             Self::Delayed => "100,000 delayed jobs, due at one instant".into(),
-            Self::Nothing => "An idle worker on one queue, for 15 s".into(),
+            Self::Nothing => "An idle worker on one queue, for 30 s".into(),
             Self::Retried => "Retry storm: each job fails once, and again after 1 s".into(),
             Self::Crash => "A worker dies with jobs in hand, another goes on".into(),
             Self::Memory { jobs } => format!("Memory, {} jobs waiting", whole(jobs as f64)),

@@ -17,7 +17,7 @@ const EVERY_US: u64 = 7_000;
 const CONCURRENCY: u64 = 16;
 
 /// How long a worker is let alone, and before that for what it does at its start.
-const ALONE: Duration = Duration::from_secs(15);
+const ALONE: Duration = Duration::from_secs(30);
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// From the call of enqueue to the handler's start.
