@@ -1,10 +1,13 @@
 //! Enqueueing: callers that find a batch on its way join the next.
 //!
-//! A **lane** is one process's line of batches to one queue: numbered, one on its way at a time. The
+//! A **lane** is a line of batches from a process to a queue: numbered, one on its way at a time. The
 //! store keeps the number of the last, so a batch that is sent again after its answer was lost
 //! changes nothing, also where its jobs have run and are forgotten by then. A lane whose batch was
 //! never answered is abandoned, and its successor begins at 1 under another name: should the old
 //! batch still be on its way, it is applied once or not at all, as its callers were told.
+//!
+//! There are two, so that the store has a batch to work on while another is made, or its answer
+//! taken in. Who finds a good batch waiting in the first comes to the second.
 //!
 //! A caller that is alone drives its batch itself, and so waits for no other task. Once there is
 //! another, or should it go away, a task drives on: nobody depends on how soon somebody else's future
@@ -37,14 +40,28 @@ use crate::store::{Queue, Store};
 /// batch is never split.
 const TOGETHER: (usize, usize) = (1000, 1 << 20);
 
+/// A batch that is good enough to be sent by itself: with more jobs, each costs hardly less.
+const GOOD_BATCH: usize = 200;
+
 const OPERATION: &str = "enqueue";
 
 /// How long the server remembers a lane.
 const LANE_TTL_MS: u64 = 10 * 60 * 1000;
 
-/// The batches of one process for one queue.
+/// The lanes of one process to one queue.
 #[derive(Default)]
-pub(crate) struct Lane(Mutex<Line>);
+pub(crate) struct Lanes([Arc<Lane>; 2]);
+
+impl Lanes {
+    fn next(&self) -> &Arc<Lane> {
+        let [first, second] = &self.0;
+        if first.line().has_good_batch() { second } else { first }
+    }
+}
+
+/// One of them.
+#[derive(Default)]
+struct Lane(Mutex<Line>);
 
 impl Lane {
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -95,6 +112,12 @@ impl Baton {
 }
 
 impl Line {
+    /// Whether what waits is a batch as it should be, and whoever comes is better off elsewhere.
+    fn has_good_batch(&self) -> bool {
+        let jobs = self.waiting.iter().take(GOOD_BATCH).map(|submission| submission.jobs.len());
+        jobs.sum::<usize>() >= GOOD_BATCH
+    }
+
     /// Until when the most patient of those waits who have not withdrawn. Where nobody does, the
     /// drive ends.
     fn wanted_until(&mut self) -> Option<Instant> {
@@ -211,7 +234,8 @@ impl Store {
     }
 
     fn submit(self: &Arc<Self>, queue: &Arc<Queue>, submission: Submission) -> Lead {
-        let mut line = queue.lane.line();
+        let lane = queue.lanes.next();
+        let mut line = lane.line();
         line.waiting.push(submission);
         match mem::replace(&mut line.driver, Driver::Task) {
             Driver::Task => Lead(None),
@@ -221,7 +245,7 @@ impl Store {
                 Lead(None)
             }
             Driver::Nobody => {
-                let drive: Drive = Box::pin(drive(self.clone(), queue.clone()));
+                let drive: Drive = Box::pin(drive(self.clone(), queue.clone(), lane.clone()));
                 let baton = Arc::new(Baton(Mutex::new(Some(drive))));
                 line.driver = Driver::Caller(baton.clone());
                 Lead(Some(baton))
@@ -318,27 +342,27 @@ fn add_job(cmd: &mut Cmd, job: &NewJob, header: &[u8]) {
 }
 
 /// Sends batches until nobody waits.
-async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
-    let mut driving = Driving { lane: &queue.lane, is_done: false };
+async fn drive(store: Arc<Store>, queue: Arc<Queue>, lane: Arc<Lane>) {
+    let mut driving = Driving { lane: &lane, is_done: false };
     // Whoever is about to enqueue as well comes along.
     tokio::task::yield_now().await;
     loop {
-        let Some(deadline) = queue.lane.line().wanted_until() else {
+        let Some(deadline) = lane.line().wanted_until() else {
             driving.is_done = true;
             return;
         };
         if let Err(error) = store.ready(&queue, deadline).await {
-            refuse(&queue.lane, &error);
+            refuse(&lane, &error);
             continue;
         }
-        let Some((batch, lane, number)) = queue.lane.line().next() else { continue };
+        let Some((batch, name, number)) = lane.line().next() else { continue };
         let all: Vec<_> = batch.iter().flat_map(|submission| &submission.jobs).collect();
         let firsts = firsts(&all);
         let jobs: Vec<_> =
             all.iter().zip(&firsts).filter_map(|(job, new)| new.then_some(*job)).collect();
         let deadline = batch.iter().map(|submission| submission.deadline).max();
         let deadline = deadline.unwrap_or_else(Instant::now);
-        match store.send(&queue, &lane, number, &jobs, deadline).await {
+        match store.send(&queue, &name, number, &jobs, deadline).await {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 // Who comes after the first of an id finds it there.
@@ -354,7 +378,7 @@ async fn drive(store: Arc<Store>, queue: Arc<Queue>) {
                 for Submission { answer, .. } in batch {
                     let _ = answer.send(Err(error.clone()));
                 }
-                queue.lane.line().lane.clear();
+                lane.line().lane.clear();
             }
         }
     }

@@ -11,7 +11,7 @@ use shiftwork_adapter::{
 };
 use tokio::time::Instant;
 
-use crate::enqueue::Lane;
+use crate::enqueue::Lanes;
 use crate::envelope::millis;
 use crate::keys::{NamespaceKeys, QueueKeys};
 use crate::link::{Link, Listener};
@@ -59,7 +59,7 @@ pub(crate) struct Queue {
     registered: AtomicU64,
     /// The incarnations that hold jobs, as they were when somebody last looked.
     pub(crate) holders: Mutex<Vec<String>>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) lanes: Lanes,
 }
 
 impl Store {
@@ -235,7 +235,7 @@ impl Local {
             subscribed: AtomicBool::new(false),
             registered: AtomicU64::new(0),
             holders: Mutex::default(),
-            lane: Arc::default(),
+            lanes: Lanes::default(),
         }
     }
 

@@ -284,6 +284,27 @@ async fn an_enqueue_that_waits_behind_one_on_its_way_has_stored_nothing() {
 }
 
 #[tokio::test]
+async fn where_a_good_batch_waits_behind_one_on_its_way_the_next_goes_by_another_lane() {
+    let world = World::new();
+    let adapter = connected_for(&world, BRIEF).await;
+    world.server.stall();
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let adapter = adapter.clone();
+        calls.push(tokio::spawn(async move { adapter.enqueue(&work(), jobs(200)).await }));
+        // The first of a lane goes on its way.
+        sleep(ms(20)).await;
+    }
+    let mut effects = Vec::new();
+    for call in calls {
+        effects.push(call.await.unwrap().unwrap_err().effect());
+    }
+    world.server.resume();
+    let (sent, never_sent) = (Effect::Unknown, Effect::None);
+    assert_eq!(effects, [sent, never_sent, sent, never_sent]);
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_the_others() {
     let world = World::new();
     let adapter = connected(&world).await;
