@@ -52,7 +52,7 @@ impl NewJob {
         Self::named(Cow::Owned(name.into()), payload)
     }
 
-    fn named(name: Cow<'static, str>, payload: &(impl Serialize + ?Sized)) -> Self {
+    pub(crate) fn named(name: Cow<'static, str>, payload: &(impl Serialize + ?Sized)) -> Self {
         Self {
             name,
             payload: Payload::json(payload).map_err(|error| error.to_string()),

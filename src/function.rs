@@ -3,6 +3,8 @@
 //! The code that the macro writes asks for a trait in one place only, where the type stands alone.
 //! So a type that lacks one is one error, at the user's own token.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shiftwork_adapter::Payload;
@@ -19,7 +21,7 @@ pub trait JobFunction {
     type Output: IntoJobResult;
 
     fn job(payload: Self::Payload) -> NewJob {
-        NewJob::new(Self::NAME, &payload)
+        NewJob::named(Cow::Borrowed(Self::NAME), &payload)
     }
 
     fn asynchronous<F, Fut>(run: F) -> Handler

@@ -1,5 +1,6 @@
 //! What a job is: as it is enqueued, and as the store keeps it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -111,6 +112,14 @@ pub struct ScheduledBy {
     pub occurrence: Timestamp,
 }
 
+thread_local! {
+    /// Where payloads are written before their size is known.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer of a thread that has become larger is let go.
+const MAX_BUFFER: usize = 64 * 1024;
+
 /// What a handler is given, as JSON. Its content never shows in `Debug`. Serialized, it is that very
 /// JSON.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -127,7 +136,16 @@ impl Payload {
     /// # Errors
     /// Where its `Serialize` fails, or it has a map whose keys are no strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_vec(value).map(|json| Self(json.into()))
+        // Taken, not borrowed: the value's `Serialize` may come by here as well.
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        let written = serde_json::to_writer(&mut buffer, value);
+        // One allocation, of its own size, is all that is left of it.
+        let payload = written.map(|()| Self(Box::<[u8]>::from(&buffer[..]).into()));
+        if buffer.capacity() <= MAX_BUFFER {
+            BUFFER.set(buffer);
+        }
+        payload
     }
 
     /// Text that already is JSON. Not checked: what does not decode is a dead letter later.
