@@ -1,9 +1,9 @@
 //! Who may run next: a process's free slots go round its queues by weight.
 //!
 //! A slot is the right to run one job. A queue that believes it has work *wants* slots; free ones
-//! are dealt to the wanting queues, always to the one that was served least for its weight
-//! (stride scheduling). So a queue with a backlog uses the whole process while it is alone, and
-//! the first slot that is freed once another queue wants one goes to that other.
+//! are dealt to the wanting queues, by the [handful](HANDFUL), and each handful to the one that was
+//! served least for its weight (stride scheduling). So a queue with a backlog uses the whole process
+//! while it is alone, and once another queue wants slots, the next that are freed go to that other.
 //!
 //! 1. [`Seat::take`]: slots dealt to this queue, a [share](SHARED_FROM) of them where they are many;
 //!    it wants more.
@@ -53,6 +53,8 @@ struct Inner {
     /// The pass at which a queue was served last: where a queue that comes back starts, so that it
     /// goes ahead of one that has just been served, and does not catch up on what it did not want.
     clock: u64,
+    /// Who was dealt a slot last.
+    served: usize,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,11 @@ struct Queue {
     wants: bool,
     pass: u64,
 }
+
+/// So many slots that are freed one right after the other go to one queue, or a quarter of all, if
+/// that is less: it claims for all of them at once, where it would claim one job and the next queue
+/// another. Nobody waits for a handful to be full.
+const HANDFUL: usize = 16;
 
 /// How far one slot moves the pass of a queue of weight 1.
 const STRIDE: u64 = 1 << 20;
@@ -93,6 +100,7 @@ impl Slots {
                 solo: VecDeque::new(),
                 solo_granted: false,
                 clock: 0,
+                served: 0,
             }),
         })
     }
@@ -238,8 +246,7 @@ impl Inner {
 
     fn deal_all(&mut self, seats: &[Notify]) {
         while self.free > 0 {
-            let wanting = self.queues.iter().enumerate().filter(|(_, queue)| queue.may_have());
-            let Some((index, _)) = wanting.min_by_key(|(_, queue)| queue.pass) else { return };
+            let Some(index) = self.next() else { return };
             let queue = &mut self.queues[index];
             queue.dealt += 1;
             queue.offered += 1;
@@ -249,7 +256,22 @@ impl Inner {
             if queue.offered == 1 {
                 seats[index].notify_one();
             }
+            self.served = index;
         }
+    }
+
+    /// Whose turn it is: that of the one that was served last, until it has a handful or has taken
+    /// what it has; then that of the one that was served least.
+    fn next(&self) -> Option<usize> {
+        let handful = (signed(HANDFUL).min(self.total / 4)).max(1).unsigned_abs();
+        if let Some(last) = self.queues.get(self.served)
+            && (1..handful).contains(&last.offered)
+            && last.may_have()
+        {
+            return Some(self.served);
+        }
+        let wanting = self.queues.iter().enumerate().filter(|(_, queue)| queue.may_have());
+        wanting.min_by_key(|(_, queue)| queue.pass).map(|(index, _)| index)
     }
 
     fn withdraw_offers(&mut self, index: usize) {
@@ -297,6 +319,24 @@ mod tests {
         busy.give_back(1);
         assert_eq!(busy.take(), 0);
         assert_eq!(late.take(), 1);
+    }
+
+    #[test]
+    fn slots_that_are_freed_together_are_dealt_by_the_handful() {
+        let slots = Slots::new(100, [(1, 100), (1, 100), (1, 100)]);
+        let [busy, a, b] = [0, 1, 2].map(|index| slots.seat(index));
+        assert_eq!(busy.take(), 100);
+        assert_eq!((a.take(), b.take()), (0, 0));
+        (0..40).for_each(|_| busy.give_back(1));
+        assert_eq!([a.take(), b.take()], [HANDFUL; 2]);
+        assert_eq!(a.take() + b.take() + busy.take(), 40 - 2 * HANDFUL);
+        // Few slots are dealt one at a time: a handful would be all there is.
+        let slots = Slots::new(4, [(1, 100), (1, 100), (1, 100)]);
+        let [busy, a, b] = [0, 1, 2].map(|index| slots.seat(index));
+        assert_eq!(busy.take(), 4);
+        assert_eq!((a.take(), b.take()), (0, 0));
+        (0..2).for_each(|_| busy.give_back(1));
+        assert_eq!((a.take(), b.take()), (1, 1));
     }
 
     #[test]

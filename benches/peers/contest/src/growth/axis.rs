@@ -92,7 +92,7 @@ impl Axis {
                 "{waiting} jobs waiting, spread over all queues, and one worker process that serves \
                  them all. Jobs go round the queues, one after the other: those that are enqueued \
                  together, and the 100 that a process runs at once, are shared out among the \
-                 queues. So with more queues a call of a script does less, down to one job, and \
+                 queues. So with more queues a call of a script does less, and \
                  there are more calls for a job. A worker of `bullmq-official` serves one queue: its \
                  process has as many workers as there are queues, with at least one job at once \
                  each."
