@@ -149,10 +149,11 @@ impl Seat {
     }
 
     /// Takes slots that were returned and are needed after all, whether there are any or not.
-    /// Answers whether it did: not where another queue has the process for itself.
-    pub(crate) fn take_anyway(&self, count: usize) -> bool {
+    /// Answers whether it did: not where another worker has the process for itself. `alone`: this one
+    /// has.
+    pub(crate) fn take_anyway(&self, count: usize, alone: bool) -> bool {
         let mut inner = self.slots.lock();
-        if inner.solo_granted && inner.solo.front() != Some(&self.index) {
+        if inner.solo_granted && !alone {
             return false;
         }
         inner.free -= signed(count);
@@ -453,7 +454,7 @@ mod tests {
         late.rest();
         assert_eq!(other.take(), 2);
         // And then it does.
-        assert!(late.take_anyway(2));
+        assert!(late.take_anyway(2, false));
         assert_eq!((late.take(), other.take()), (0, 0));
         late.give_back(1);
         other.give_back(1);
@@ -467,7 +468,7 @@ mod tests {
     fn what_is_taken_anyway_counts_against_the_queues_limit_and_its_turn() {
         let slots = Slots::new(8, [(1, 2), (1, 100)]);
         let (narrow, wide) = (slots.seat(0), slots.seat(1));
-        assert!(narrow.take_anyway(3));
+        assert!(narrow.take_anyway(3, false));
         assert_eq!(narrow.take(), 0);
         narrow.give_back(2);
         assert_eq!(narrow.take(), 1);
@@ -479,11 +480,12 @@ mod tests {
         let slots = Slots::new(4, [(1, 100), (1, 100)]);
         let (alone, late) = (slots.seat(0), slots.seat(1));
         assert!(alone.take_solo());
-        assert!(!late.take_anyway(1));
-        assert!(alone.take_anyway(1), "its own do not disturb it");
+        assert!(!late.take_anyway(1, false));
+        assert!(!alone.take_anyway(1, false), "its queue's other worker is another");
+        assert!(alone.take_anyway(1, true), "its own do not disturb it");
         alone.give_back(2);
         alone.end_solo();
-        assert!(late.take_anyway(1));
+        assert!(late.take_anyway(1, false));
         // And whoever wishes to be alone waits for it.
         assert!(!alone.take_solo());
         late.give_back(1);

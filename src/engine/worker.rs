@@ -490,14 +490,14 @@ impl Worker {
     }
 
     /// Takes a slot for each of these jobs, of those that it has, and beyond these where they were
-    /// given back meanwhile. Where it cannot, since one of them must run alone or another queue's
+    /// given back meanwhile. Where it cannot, since one of them must run alone or another worker's
     /// job does, it takes none.
     fn has_place_for(&mut self, claimed: &[Claimed]) -> bool {
         if claimed.iter().any(|claimed| claimed.solo) && self.solo != Solo::Granted {
             return false;
         }
-        let own = self.slots.min(claimed.len());
-        let has = own == claimed.len() || self.seat.take_anyway(claimed.len() - own);
+        let (own, alone) = (self.slots.min(claimed.len()), self.solo != Solo::No);
+        let has = own == claimed.len() || self.seat.take_anyway(claimed.len() - own, alone);
         if has {
             self.slots -= own;
         }

@@ -155,13 +155,13 @@ if kept > 0 then
         if env then
           -- By the offsets that lib/envelope.lua draws.
           local stamp, attempts = struct.unpack('>I4I4', env, 6)
-          local upto = -1
-          if reports[i] ~= '' then upto = HEADER_LEN + 4 + struct.unpack('>I4', env, HEADER_LEN + 1) end
+          local last = -1
+          if reports[i] ~= '' then last = HEADER_LEN + 4 + struct.unpack('>I4', env, HEADER_LEN + 1) end
           local at = #stored
           stored[at + 1] = ids[i]
           stored[at + 2] = VERSION .. 'C' .. sub(env, 3, 3) .. '--'
             .. struct.pack('>I4I4', stamp + 2, attempts + 1) .. sub(env, 14, 33) .. ended_at
-            .. sub(env, 42, upto) .. reports[i]
+            .. sub(env, 42, last) .. reports[i]
           members[at + 1] = score
           members[at + 2] = 'C' .. ids[i]
           settled[#settled + 1] = ids[i]

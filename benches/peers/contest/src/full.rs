@@ -1,4 +1,4 @@
-//! Everything, under both settings of persistence where there is a server.
+//! Everything, under each setting of persistence where there is a server.
 
 use crate::entry::{Entries, Entry};
 use crate::goals;
@@ -15,6 +15,7 @@ pub(crate) fn measure(
     entries: &Entries,
     cores: &Cores,
     rounds: usize,
+    settings: &[Persistence],
     mut each: impl FnMut(&Results),
 ) {
     let alone = [
@@ -25,7 +26,7 @@ pub(crate) fn measure(
     for (workload, entries) in alone {
         each(&rounds::run(workload, &entries, rounds, cores, Persistence::Off));
     }
-    for persistence in [Persistence::Off, Persistence::EverySecond] {
+    for &persistence in settings {
         let mut all: Vec<Entry> =
             [entries.shiftwork()].into_iter().chain(entries.peers()).collect();
         let limit = entries.limit();

@@ -3,7 +3,8 @@
 //! ```text
 //! contest quick             # drain, bulk and idle, against one peer and the limit
 //! contest goals [FILE]      # the goal table, also written to FILE
-//! contest full [FILE]       # everything, under both settings of persistence
+//! contest full [FILE] [--rounds N] [--everysec | --off]
+//!                           # everything, under both settings of persistence, or one of them
 //! contest growth [DIR] [--tried]    # what a job costs as there are more, in DIR or docs
 //! contest try WORKLOAD CONTENDER[:SETTING=VALUE…]… [--rounds N] [--everysec]
 //! ```
@@ -58,12 +59,12 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("quick") => quick(&entries, &cores),
         Some("goals") => goals(&entries, &cores, file)?,
-        Some("full") => full(&entries, &cores, file)?,
+        Some("full") => full(&entries, &cores, &arguments[1..])?,
         Some("growth") => grow(&entries, &cores, &arguments[1..])?,
         Some("try") => tried::run(&entries, &cores, &arguments[1..])?,
         _ => bail!(
-            "usage: contest quick | goals [FILE] | full [FILE] | growth [DIR] | \
-             try WORKLOAD CONTENDER…"
+            "usage: contest quick | goals [FILE] | full [FILE] [--rounds N] [--everysec | --off] | \
+             growth [DIR] | try WORKLOAD CONTENDER…"
         ),
     }
     Ok(())
@@ -102,11 +103,22 @@ fn goals(entries: &Entries, cores: &Cores, file: Option<&String>) -> Result<()> 
     write(&text, file)
 }
 
-fn full(entries: &Entries, cores: &Cores, file: Option<&String>) -> Result<()> {
+fn full(entries: &Entries, cores: &Cores, arguments: &[String]) -> Result<()> {
+    let (mut file, mut rounds) = (None, ROUNDS);
+    let mut settings = vec![Persistence::Off, Persistence::EverySecond];
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = tried::read_rounds(rest.next())?,
+            "--everysec" => settings = vec![Persistence::EverySecond],
+            "--off" => settings = vec![Persistence::Off],
+            _ => file = Some(argument),
+        }
+    }
     let began = machine::load();
     let mut tables = String::new();
     let mut versions = Vec::new();
-    full::measure(entries, cores, ROUNDS, |results: &Results| {
+    full::measure(entries, cores, rounds, &settings, |results: &Results| {
         tables += &table::of(results);
         versions.extend(head::versions(results));
     });

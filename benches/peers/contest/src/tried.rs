@@ -19,10 +19,7 @@ pub(crate) fn run(entries: &Entries, cores: &Cores, arguments: &[String]) -> Res
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
-            "--rounds" => {
-                let number = rest.next().context("--rounds takes a number")?;
-                count = number.parse().with_context(|| format!("--rounds {number}"))?;
-            }
+            "--rounds" => count = read_rounds(rest.next())?,
             "--everysec" => persistence = Persistence::EverySecond,
             text if workload.is_none() => workload = Some(read_workload(text)?),
             text => chosen.push(text),
@@ -34,6 +31,12 @@ pub(crate) fn run(entries: &Entries, cores: &Cores, arguments: &[String]) -> Res
     let chosen = chosen?;
     print!("{}", table::of(&rounds::run(workload, &chosen, count, cores, persistence)));
     Ok(())
+}
+
+/// What follows `--rounds`.
+pub(crate) fn read_rounds(number: Option<&String>) -> Result<usize> {
+    let number = number.context("--rounds takes a number")?;
+    number.parse().with_context(|| format!("--rounds {number}"))
 }
 
 fn read_workload(text: &str) -> Result<Workload> {

@@ -8,8 +8,8 @@ use crate::entry::Entry;
 
 pub(super) fn run(arena: &Arena, entry: &Entry, concurrency: u64, keep: bool) -> Result<Outcome> {
     let jobs = match concurrency {
-        ..50 => jobs(entry, 150_000, 30_000),
-        _ => jobs(entry, 300_000, 40_000),
+        ..50 => jobs(entry, 60_000, 15_000),
+        _ => jobs(entry, 300_000, 20_000),
     };
     arena.fill(entry, jobs)?;
     let before = arena.usage();

@@ -9,9 +9,9 @@ use crate::entry::{Entry, Kind};
 
 pub(super) fn run(arena: &Arena, entry: &Entry, way: Way) -> Result<Outcome> {
     let (jobs, shape) = match way {
-        Way::OneByOne => (20_000, Shape::OneByOne),
-        Way::Tasks => (jobs(entry, 150_000, 40_000), Shape::Tasks { tasks: 100 }),
-        Way::Bulk => (jobs(entry, 300_000, 50_000), Shape::Bulk),
+        Way::OneByOne => (6_000, Shape::OneByOne),
+        Way::Tasks => (jobs(entry, 150_000, 20_000), Shape::Tasks { tasks: 100 }),
+        Way::Bulk => (jobs(entry, 300_000, 30_000), Shape::Bulk),
     };
     let mut producer = arena.produce(entry, shaped(jobs, shape))?;
     // What it took to connect is not enqueueing.

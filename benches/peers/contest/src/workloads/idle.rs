@@ -11,7 +11,7 @@ use crate::arena::{Arena, shaped};
 use crate::entry::Entry;
 
 /// Jobs of one run, and the time between two.
-const JOBS: u64 = 1000;
+const JOBS: u64 = 600;
 const EVERY_US: u64 = 7_000;
 
 const CONCURRENCY: u64 = 16;
