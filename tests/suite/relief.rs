@@ -108,6 +108,26 @@ async fn with_few_slots_one_exchange_follows_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_are_lost_to_both_settle_and_claim_nothing_twice() {
+    let (world, many) = (World::new().await, Many::new());
+    let store = Faulty::on(world.store.clone());
+    store.exchange(Fault::Slow);
+    let jobs = many.start(&world, store.clone(), "500").await;
+    let ids = enqueue(&jobs, 2000).await;
+    many.gauge.reaches(500).await;
+    store.exchange(Fault::LoseReplies);
+    many.gate.add_permits(2000);
+    sleep(seconds(5)).await;
+    store.exchange(Fault::Slow);
+    for id in ids {
+        let record = finished(&jobs, id).await;
+        assert_eq!((record.state, record.attempts), (JobState::Completed, 1));
+    }
+    assert_eq!(many.gauge.counted().0, 2000, "each ran once");
+    assert_eq!(store.most_exchanges_at_once(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn as_many_run_at_once_as_there_are_slots_and_health_tells_of_one_queue() {
     let (world, many) = (World::new().await, Many::new());
     let store = Faulty::on(world.store.clone());

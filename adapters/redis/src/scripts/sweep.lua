@@ -32,12 +32,13 @@ local function at_latest(time)
   if not soonest or time < soonest then soonest = time end
 end
 
--- What frees memory comes first. Where nothing does, this lets a full server go on, as in
--- exchange.lua.
+-- What frees memory comes first.
 local trimmed, first_to_go = trim(keep, now)
 if first_to_go then at_latest(first_to_go) end
 local first_lease = redis.call('ZRANGE', workers, 0, 0, 'WITHSCORES')[2]
 local has_passed = first_lease and tonumber(first_lease) <= now
+-- Without a lease that has passed, nobody is suspected. Either command lets a full server go on, as in
+-- exchange.lua, also where nothing was freed.
 if has_passed then redis.call('HDEL', suspects, '') else redis.call('DEL', suspects) end
 local promoted, due = promote(now)
 
