@@ -60,7 +60,7 @@ scripts! {
     CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
         dead results awaited) holders;
     REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
-        results awaited);
+        results);
     DISCARD = "discard" (jobs meta completed dead results);
     PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo meta idle);
     COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);

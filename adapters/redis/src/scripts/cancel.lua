@@ -60,4 +60,5 @@ local removed = redis.call('ZREM', solo, entry)
 if removed == 0 then redis.call('HINCRBY', meta, 'tombs', 1) end
 move(id, env, job, 'K', nil, tonumber(ARGV[2]), keep, now)
 flush_moves()
+announce(gone_ids)
 return { 'cancelled' }

@@ -70,9 +70,18 @@ end
 local state_of_queue = call('HMGET', meta, 'paused', 'tombs')
 local paused, tombs = state_of_queue[1], tonumber(state_of_queue[2] or 0)
 
+-- How many there are of three keys that most queues lack: those need not be asked one by one. Once
+-- `delayed` was, it is how many of the other two there can be.
+local rare = call('EXISTS', delayed, solo, awaited)
+
 -- What became due goes ahead of what this turn may let wait.
-local first = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-local due = first[2] and tonumber(first[2])
+local due
+if rare > 0 then
+  local first = call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  if first[2] then
+    due, rare = tonumber(first[2]), rare - 1
+  end
+end
 local to_wake = 0
 if due and due <= now then
   -- @include chunks
@@ -81,11 +90,13 @@ if due and due <= now then
   -- changes nothing, and lets it go on to what frees some.
   call('ZREM', delayed, '')
   to_wake, due = promote(now)
+  if has_added_solo then rare = rare + 1 end
 end
 
 -- Jobs that completed and are not kept: nothing of them need be read.
 local refused = {}
 local plain, kept = tonumber(ARGV[13]), tonumber(ARGV[14])
+local is_awaited = plain > 0 and rare > 0 and call('EXISTS', awaited) == 1
 for from = 15, 14 + plain, PIECE do
   local upto = math.min(from + PIECE - 1, 14 + plain)
   local is_held = call('SMISMEMBER', held, unpack(ARGV, from, upto))
@@ -116,7 +127,7 @@ for from = 15, 14 + plain, PIECE do
       call('HDEL', jobs, unpack(ids))
     end
   end
-  if call('EXISTS', awaited) == 1 then
+  if is_awaited then
     -- @include chunks
     -- @include announce
     announce(ids or { unpack(ARGV, from + plain, upto + plain) })
@@ -174,7 +185,7 @@ if kept > 0 then
   if #settled > 0 then
     call('HINCRBY', meta, COUNTERS.C, #settled)
     cut_shelf(completed, keep.completed_count)
-    announce(settled)
+    if rare > 0 then announce(settled) end
   end
 end
 
@@ -237,6 +248,8 @@ if #ARGV >= first_other then
     end
   end
   flush_moves()
+  if rare > 0 then announce(gone_ids) end
+  if has_added_solo then rare = rare + 1 end
   to_wake = to_wake + arrived
   soonest = earliest
 end
@@ -248,6 +261,8 @@ local holds = call('SCARD', held)
 local reconcile = lost_writes or holds ~= tonumber(ARGV[4])
 local entries, envelopes, count = {}, {}, 0
 local full, newer, from = false, false, 1
+-- How many of the lists that are not looked at yet can have entries.
+local lists = 5
 if limit > 0 and not paused then
   if ARGV[6] == '1' and holds == 0 then
     local entry = call('ZPOPMIN', solo)[1]
@@ -260,14 +275,19 @@ if limit > 0 and not paused then
     end
   end
   local bytes, met, step = 0, 0, FIRST_STEP
+  if count < limit and not full then
+    lists = call('EXISTS', wait0, wait1, wait2, wait3, wait4)
+  end
   for place = 1, 5 do
-    if count == limit or full then break end
+    if lists == 0 or count == limit or full then break end
     from = place
     local list = KEYS[FIRST_LIST + place - 1]
+    local has_entries = false
     while count < limit and not full do
       local wanted = math.min(step, limit - count)
       local popped = call('LPOP', list, wanted)
       if not popped then break end
+      has_entries = true
       local ids = {}
       for i = 1, #popped do ids[i] = sub(popped[i], 1, 16) end
       local found = call('HMGET', jobs, unpack(ids))
@@ -297,6 +317,7 @@ if limit > 0 and not paused then
         step = math.max(1, math.min(MAX_CLAIM, math.floor((MAX_BYTES - bytes) * count / bytes)))
       end
     end
+    if has_entries then lists = lists - 1 end
   end
   if met > 0 then
     call('HINCRBY', meta, 'tombs', -met)
@@ -335,12 +356,12 @@ if not paused then
     local waits = -tombs
     for place = from, 5 do
       waits = waits + call('LLEN', KEYS[FIRST_LIST + place - 1])
-      if waits > 0 then break end
+      if waits > 0 or lists == 0 then break end
     end
     more = waits > 0
   end
   if more then flags = flags + 2 end
-  if call('ZCARD', solo) > 0 then flags = flags + 4 end
+  if rare > 0 and call('ZCARD', solo) > 0 then flags = flags + 4 end
   to_wake = to_wake - count
 else
   to_wake = 0

@@ -77,6 +77,7 @@ if #entries > 0 then
     end
   end
   flush_moves()
+  announce(gone_ids)
 end
 if redis.call('SCARD', held) == 0 then
   redis.call('ZREM', workers, who)

@@ -11,7 +11,6 @@
 -- @include envelope
 -- @include places
 -- @include finish
--- @include announce
 -- @include requeue
 
 local id = ARGV[1]

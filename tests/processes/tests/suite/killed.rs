@@ -15,28 +15,47 @@ use crate::world::{LONG, World, report};
 const JOBS: usize = 20_000;
 const WORKERS: usize = 4;
 
-/// Each job runs so long: there are always some in hand.
-const BRIEF_MS: u64 = 60;
+/// How much of it is in hand.
+struct Load {
+    /// How many jobs a process runs at once,
+    concurrency: &'static str,
+    /// and how long each takes: there are always some in hand.
+    ms: u64,
+}
+
+const SOME: Load = Load { concurrency: "50", ms: 60 };
+
+/// So many at once that each process has two workers of the queue.
+const MANY: Load = Load { concurrency: "400", ms: 500 };
 
 /// How often a worker ends, and how many do at most.
 const PACE: Duration = Duration::from_millis(300);
 const MOST_ENDED: usize = 100;
 
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 4] = [
     ("JOBS_LEASE", "1s"),
     // A job that is in hand of many killed workers is no poison.
     ("JOBS_MAX_CRASHES", "1000"),
-    ("JOBS_CONCURRENCY", "50"),
     ("JOBS_KEEP_COMPLETED", "1h"),
     ("JOBS_KEEP_COMPLETED_COUNT", "100000"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_random() {
+    killed(SOME).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn none_is_lost_or_settled_twice_where_a_killed_process_had_two_workers_of_the_queue() {
+    killed(MANY).await;
+}
+
+async fn killed(load: Load) {
     let world = World::new(VARIABLES);
     let web = world.web([]).await;
     let mut killed = HashSet::new();
-    let (ids, workers, took) = work(&world, &web, MOST_ENDED, |worker| {
+    let concurrency = load.concurrency;
+    let (ids, workers, took) = work(&world, &web, load, MOST_ENDED, |worker| {
         worker.kill();
         killed.insert(worker.name.clone());
     })
@@ -45,8 +64,12 @@ async fn no_job_is_lost_and_each_is_settled_once_while_workers_are_killed_at_ran
     let counts = web.counts(BRIEF).await.unwrap();
     assert_eq!((counts.completed, counts.dead, counts.cancelled), (JOBS as u64, 0, 0));
     let account = completed(&world, &web, BRIEF, &ids, |process| killed.contains(process)).await;
-    report("killed", format_args!("{account}; {} workers killed in {took:.1?}", killed.len()));
-    assert!(killed.len() >= 10, "only {} workers were killed", killed.len());
+    let count = killed.len();
+    report(
+        "killed",
+        format_args!("{account}; {count} workers of {concurrency} killed in {took:.1?}"),
+    );
+    assert!(count >= 10, "only {count} workers were killed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +77,7 @@ async fn each_job_runs_once_while_workers_are_asked_to_end_at_random() {
     let world = World::new(VARIABLES);
     let web = world.web([]).await;
     let mut asked = 0;
-    let (ids, workers, took) = work(&world, &web, MOST_ENDED, |worker| {
+    let (ids, workers, took) = work(&world, &web, SOME, MOST_ENDED, |worker| {
         worker.terminate();
         asked += 1;
     })
@@ -72,7 +95,7 @@ async fn jobs_that_were_in_hand_of_killed_workers_too_often_run_alone_and_hold_u
     let world = World::new(variables);
     let web = world.web([]).await;
     let mut killed = HashSet::new();
-    let (ids, workers, took) = work(&world, &web, 24, |worker| {
+    let (ids, workers, took) = work(&world, &web, SOME, 24, |worker| {
         worker.kill();
         killed.insert(worker.name.clone());
     })
@@ -95,11 +118,13 @@ async fn jobs_that_were_in_hand_of_killed_workers_too_often_run_alone_and_hold_u
 async fn work(
     world: &World,
     web: &Jobs,
+    Load { concurrency, ms }: Load,
     most: usize,
     mut end: impl FnMut(&mut Process),
 ) -> (Vec<JobId>, Vec<Process>, Duration) {
     let mut chance = world.chance();
-    let start = || world.process("async", [("JOBS_QUEUES", BRIEF)]);
+    let variables = [("JOBS_QUEUES", BRIEF), ("JOBS_CONCURRENCY", concurrency)];
+    let start = || world.process("async", variables);
     let mut workers: Vec<_> = (0..WORKERS).map(|_| start()).collect();
     let mut ended = Vec::new();
     let began = Instant::now();
@@ -108,7 +133,7 @@ async fn work(
         async move {
             let mut ids = Vec::new();
             for _ in 0..JOBS / 500 {
-                let batch = (0..500).map(|_| Brief { ms: BRIEF_MS });
+                let batch = (0..500).map(|_| Brief { ms });
                 let runs = web.enqueue_many(batch).await.unwrap();
                 ids.extend(runs.iter().map(|run| run.id()));
             }

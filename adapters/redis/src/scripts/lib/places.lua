@@ -8,6 +8,7 @@ local STEP = 1000
 -- In `solo`, the score orders by priority, and within it by a number that rises at the back and
 -- falls at the front.
 local SOLO_BAND = 2 ^ 50
+local has_added_solo = false
 
 local function add_solo(entry, priority, at_front)
   local number
@@ -17,6 +18,7 @@ local function add_solo(entry, priority, at_front)
     number = redis.call('HINCRBY', meta, 'solo_back', 1)
   end
   redis.call('ZADD', solo, whole(priority * SOLO_BAND + SOLO_BAND / 2 + number), entry)
+  has_added_solo = true
 end
 
 -- A member of `delayed`: which place it goes to when it is due (0 to 4: a list; 5 to 9: `solo`),

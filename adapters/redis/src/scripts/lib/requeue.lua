@@ -1,7 +1,8 @@
 -- What becomes of a job that its holder had to let go: its new header, and where it goes.
 --
 -- Moves are gathered, and written by flush_moves: first the envelopes, then the places. Then
--- `arrived` is how many jobs came to wait, and `earliest` when the first of the delayed is due.
+-- `arrived` is how many jobs came to wait, `earliest` when the first of the delayed is due, and
+-- `gone_ids` has the jobs whose end is to be announced.
 local stored, front, back, later, gone, gone_ids = {}, {}, {}, {}, {}, {}
 local arrived, earliest = 0, nil
 
@@ -68,5 +69,4 @@ local function flush_moves()
   end
   call_in_chunks('ZADD', delayed, later)
   flush_finished()
-  announce(gone_ids)
 end
