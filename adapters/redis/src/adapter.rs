@@ -14,6 +14,7 @@ use shiftwork_adapter::{
 use crate::heart::RedisHeart;
 use crate::server::check_url;
 use crate::store::Store;
+use crate::tls;
 
 /// What `JOBS_PROVIDER=redis` names.
 pub const PROVIDER: Provider = Provider {
@@ -24,7 +25,7 @@ pub const PROVIDER: Provider = Provider {
         many_processes: true,
         wakeups: Wakeups::BestEffort,
     },
-    variables: &[URL],
+    variables: &[URL, tls::CA, tls::CERT, tls::KEY],
     connect: |connection| {
         Box::pin(async {
             let adapter: Arc<dyn JobAdapter> = Arc::new(RedisAdapter::new(connection)?);
@@ -42,8 +43,8 @@ const URL: Variable = Variable {
     required: true,
     default: None,
     secret: true,
-    doc: "where Redis is: `redis://user:password@host:port/database`, or \
-          `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
+    doc: "where Redis is: `redis://user:password@host:port/database`, `rediss://…` for TLS (feature \
+          `tls`), or `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
     check: check_url,
 };
 

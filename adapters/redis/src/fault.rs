@@ -86,6 +86,9 @@ fn text(error: &RedisError) -> String {
     }
 }
 
+/// What says that server and process do not take each other's certificate.
+const NOT_TRUSTED: [&str; 2] = ["invalid peer certificate", "received fatal alert"];
+
 /// Inside of a script, errors come with their code (from 7.0 on), or have it in their text.
 fn what(error: &RedisError, text: &str) -> What {
     let says = |code: &str| {
@@ -97,6 +100,7 @@ fn what(error: &RedisError, text: &str) -> What {
         RedisKind::AuthenticationFailed => What::Denied,
         RedisKind::InvalidClientConfig | RedisKind::RESP3NotSupported => What::Invalid,
         _ if error.is_timeout() => What::Silent,
+        _ if NOT_TRUSTED.iter().any(|part| text.contains(part)) => What::Denied,
         _ if says("NOSCRIPT") => What::NoScript,
         _ if any(&[
             "READONLY",
@@ -140,6 +144,26 @@ fn explained(what: What, text: &str) -> String {
             "the server wants a password ({text}); set JOBS_REDIS_URL to \
              redis://user:password@host:port"
         ),
+        What::Denied if says("CertificateRequired") => format!(
+            "the server wants a certificate of this process ({text}); set JOBS_REDIS_TLS_CERT and \
+             JOBS_REDIS_TLS_KEY"
+        ),
+        What::Denied if says("received fatal alert") => format!(
+            "the server does not take the certificate of this process ({text}); set \
+             JOBS_REDIS_TLS_CERT and JOBS_REDIS_TLS_KEY to one that it trusts"
+        ),
+        What::Denied if says("not valid for name") || says("NotValidForName") => format!(
+            "the server's certificate is another one's ({text}); set JOBS_REDIS_URL to the name \
+             that is in it"
+        ),
+        // Of an authority with the name of one that is trusted, and another key: BadSignature.
+        What::Denied if says("UnknownIssuer") || says("BadSignature") => format!(
+            "the server's certificate was signed by nobody whom this process trusts ({text}); set \
+             JOBS_REDIS_TLS_CA to a PEM file with the authority's certificate"
+        ),
+        What::Denied if says("invalid peer certificate") => {
+            format!("the server's certificate cannot be trusted ({text}); have it renewed")
+        }
         What::Denied => {
             format!("{text}; give the user the permissions that docs/production.md names")
         }

@@ -45,6 +45,7 @@ mod script;
 mod server;
 mod store;
 mod sweep;
+mod tls;
 mod wakeup;
 
 pub use adapter::{PROVIDER, RedisAdapter};

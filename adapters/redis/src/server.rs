@@ -1,5 +1,6 @@
 //! Which server: read from the environment, opened, and looked at before it is used.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,6 +19,7 @@ use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
 use crate::link::good;
 use crate::script;
+use crate::tls::{self, Tls};
 
 /// Tries every command that the scripts use.
 const CHECK: &str = include_str!("scripts/check.lua");
@@ -27,7 +29,8 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// A server, and how to open a connection to it.
 pub(crate) struct Server {
-    client: Client,
+    info: ConnectionInfo,
+    tls: Option<Tls>,
     /// Without user and password.
     shown: String,
     names: std::sync::Arc<NamespaceKeys>,
@@ -53,19 +56,21 @@ struct Looked {
 impl Server {
     pub(crate) fn new(
         url: &str,
+        variables: &BTreeMap<&'static str, String>,
         names: std::sync::Arc<NamespaceKeys>,
         connect: Duration,
     ) -> Result<Self, String> {
-        let info = read_url(url)?;
+        let info = read_url(url)
+            .map_err(|fault| format!("JOBS_REDIS_URL is no URL of a server: {fault}"))?;
+        let tls = Tls::of(&info, |name| variables.get(name))?;
         let shown = show(&info);
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
-        let client = Client::open(info).map_err(|fault| fault.to_string())?;
         // Two tries fit into the time that a call may take.
         let response = connect * 2 / 5;
         let checks = [names.check.clone(), names.check.replacen('}', ":check}", 1)];
-        Ok(Self { client, shown, names, checks, response, said: Mutex::new(None) })
+        Ok(Self { info, tls, shown, names, checks, response, said: Mutex::new(None) })
     }
 
     /// Opens a connection whose pushed messages go to `push`.
@@ -80,7 +85,19 @@ impl Server {
                 push(message);
                 Ok::<(), std::convert::Infallible>(())
             });
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let client = match &self.tls {
+            Some(tls) => tls.client(self.info.clone())?,
+            None => Client::open(self.info.clone())?,
+        };
+        let opened = client.get_multiplexed_async_connection_with_config(&config).await;
+        opened.map_err(|error| {
+            let mut fault = Fault::from(error);
+            // A server without TLS takes the beginning of it for that of a long command.
+            if self.tls.is_some() && fault.what == What::Silent {
+                fault.message += "; does it speak TLS on that port?";
+            }
+            fault
+        })
     }
 
     /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
@@ -271,10 +288,19 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
 }
 
 fn read_url(url: &str) -> Result<ConnectionInfo, String> {
-    let allowed =
-        "use redis://user:password@host:port/database, or unix:///path/to/redis.sock?db=0";
-    if url.starts_with("rediss://") {
-        return Err("TLS (rediss://) is not in this version of shiftwork yet; use redis://".into());
+    let allowed = "use redis://user:password@host:port/database, rediss:// for TLS, or \
+                   unix:///path/to/redis.sock?db=0";
+    if ["rediss://", "valkeys://"].iter().any(|scheme| url.trim().starts_with(scheme)) {
+        if let Some(why) = tls::is_missing() {
+            return Err(why.into());
+        }
+        if url.contains('#') {
+            return Err(
+                "what follows # is not supported, #insecure neither: it would let anybody \
+                        answer for the server; set JOBS_REDIS_TLS_CA to whom to trust"
+                    .into(),
+            );
+        }
     }
     // What the library says of a URL may repeat its password.
     let info = url.trim().into_connection_info().map_err(|_| allowed.to_owned())?;
@@ -288,6 +314,7 @@ fn show(info: &ConnectionInfo) -> String {
     let database = info.redis_settings().db();
     match info.addr() {
         ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
+        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{database}"),
         ConnectionAddr::Unix(path) => format!("unix://{}?db={database}", path.display()),
         _ => "a redis server".into(),
     }

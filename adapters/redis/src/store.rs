@@ -68,10 +68,9 @@ impl Store {
         let settings = connection.settings;
         let names = Arc::new(NamespaceKeys::new(&connection.namespace));
         let server =
-            Server::new(url, names.clone(), settings.connect_timeout).map_err(|fault| {
-                let message = format!("JOBS_REDIS_URL is no URL of a server: {fault}");
-                AdapterError::new(ErrorKind::Invalid, "connect", message)
-            })?;
+            Server::new(url, &connection.variables, names.clone(), settings.connect_timeout);
+        let server =
+            server.map_err(|fault| AdapterError::new(ErrorKind::Invalid, "connect", fault))?;
         let server = Arc::new(server);
         let local = Arc::new(Local {
             process: format!("{:016x}", fastrand::u64(..)),

@@ -1,6 +1,7 @@
 //! Real servers for tests, and what can happen to them.
 //!
 //! - [`RedisServer`] is a server of the test's own. It can be killed, restarted, stalled and asked.
+//! - [`Certificates`] let it speak TLS.
 //! - [`Proxy`] is a network in front of it. It can be slow, stall, forget connections, cut or refuse
 //!   them, and lose the reply to a request that was executed.
 //! - [`Connection`] asks any server that speaks its protocol, with a time after which it gives up.
@@ -8,11 +9,13 @@
 //! Everything here blocks and runs on threads, so that it serves a test under any runtime. Nothing
 //! touches a server that it did not start.
 
+mod certificates;
 mod port;
 mod proxy;
 mod resp;
 mod server;
 
+pub use certificates::Certificates;
 pub use proxy::{LostReply, Proxy};
 pub use resp::{Connection, Reply};
 pub use server::{Fsync, RedisOptions, RedisServer};

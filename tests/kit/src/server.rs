@@ -43,6 +43,8 @@ const PORTS_TRIED: usize = 20;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    /// Used where it speaks TLS.
+    tls_port: u16,
     options: RedisOptions,
     state: Mutex<State>,
     // In this order: the directory goes only after `drop` has ended the server, and the watchdog,
@@ -95,9 +97,9 @@ impl RedisServer {
         for _ in 0..PORTS_TRIED {
             let directory = tempfile::tempdir().expect("a temporary directory for the server");
             let watchdog = Watchdog::over(directory.path());
-            let (port, options) = (port::free(), options.clone());
+            let (port, tls_port, options) = (port::free(), port::free(), options.clone());
             let state = Mutex::new(State::Down);
-            let server = Self { port, options, state, directory, watchdog };
+            let server = Self { port, tls_port, options, state, directory, watchdog };
             match server.launch() {
                 Ok(child) => {
                     *server.state() = State::Running(child);
@@ -113,6 +115,16 @@ impl RedisServer {
     /// The URL of the server: `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
+    }
+
+    /// The URL by which it speaks TLS: `rediss://127.0.0.1:PORT`.
+    ///
+    /// # Panics
+    ///
+    /// If neither [`RedisOptions::tls`] nor [`RedisOptions::mutual_tls`] was asked for.
+    pub fn tls_url(&self) -> String {
+        assert!(self.options.tls.is_some(), "start the server with .tls(…) to have its URL");
+        format!("rediss://127.0.0.1:{}", self.tls_port)
     }
 
     /// The port of 127.0.0.1 on which it listens, the same after every restart.
@@ -285,6 +297,9 @@ impl RedisServer {
             .args(["--daemonize", "no", "--save", ""]);
         if self.options.unix_socket {
             command.arg("--unixsocket").arg(self.socket_path());
+        }
+        if let Some(tls) = &self.options.tls {
+            command.args(tls.args(self.tls_port));
         }
         command
             .args(self.options.persistence())

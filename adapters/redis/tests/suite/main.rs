@@ -23,6 +23,8 @@ mod outages;
 mod permissions;
 mod pressure;
 mod shutdown;
+#[cfg(feature = "tls")]
+mod tls;
 mod urls;
 mod wakeups;
 mod warnings;

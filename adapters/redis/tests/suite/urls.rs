@@ -63,7 +63,6 @@ async fn a_url_that_is_none_is_refused_with_what_to_use_and_without_its_password
         "redis://me:hunter2@localhost:6379/three",
         "redis://me:hunter2@localhost:6379/-1",
         "redis://me:hunter2@",
-        "valkeys://me:hunter2@localhost",
         "me:hunter2@localhost:6379",
     ] {
         let Err(error) = try_open(url, |_| {}) else { panic!("{url:?} is taken") };
@@ -73,8 +72,16 @@ async fn a_url_that_is_none_is_refused_with_what_to_use_and_without_its_password
         let told = check(url).unwrap_err();
         assert!(told.contains("use redis://") && !told.contains("hunter2"), "{told}");
     }
-    let Err(error) = try_open("rediss://me:hunter2@localhost", |_| {}) else { panic!() };
-    assert_error(&error, ErrorKind::Invalid, Effect::None, &["TLS", "redis://"]);
+}
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn a_program_without_tls_says_what_brings_it() {
+    for url in ["rediss://me:hunter2@localhost", "valkeys://me:hunter2@localhost"] {
+        let Err(error) = try_open(url, |_| {}) else { panic!("{url} is taken") };
+        assert_error(&error, ErrorKind::Invalid, Effect::None, &["feature tls", "redis://"]);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! How a server differs from the plain one.
 
+use std::path::PathBuf;
+
 use super::RedisServer;
+use crate::Certificates;
 
 /// When a server with an append-only file brings a write to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +24,53 @@ pub enum Fsync {
 pub struct RedisOptions {
     append_only: Option<Fsync>,
     pub(super) unix_socket: bool,
+    pub(super) tls: Option<Tls>,
     pub(super) args: Vec<String>,
 }
 
+/// How a server speaks TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    ca: PathBuf,
+    identity: (PathBuf, PathBuf),
+    /// Whether it wants a certificate of its clients.
+    asks: bool,
+}
+
+impl Tls {
+    pub(super) fn args(&self, port: u16) -> Vec<String> {
+        let (cert, key) = &self.identity;
+        let file = |path: &PathBuf| path.display().to_string();
+        let asks = if self.asks { "yes" } else { "no" };
+        [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", file(cert)),
+            ("--tls-key-file", file(key)),
+            ("--tls-ca-cert-file", file(&self.ca)),
+            ("--tls-auth-clients", asks.to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+    }
+}
+
 impl RedisOptions {
+    /// Speaks TLS on a port beside the plain one: [`RedisServer::tls_url`]. The certificates are to
+    /// live as long as the server.
+    pub fn tls(mut self, certificates: &Certificates) -> Self {
+        let (ca, identity) = (certificates.ca(), certificates.server());
+        self.tls = Some(Tls { ca, identity, asks: false });
+        self
+    }
+
+    /// The same, and takes only clients that show a certificate of the same authority.
+    pub fn mutual_tls(mut self, certificates: &Certificates) -> Self {
+        let (ca, identity) = (certificates.ca(), certificates.server());
+        self.tls = Some(Tls { ca, identity, asks: true });
+        self
+    }
+
     /// Keeps the data in an append-only file, so that they are there after a restart.
     pub fn append_only(mut self, fsync: Fsync) -> Self {
         self.append_only = Some(fsync);
