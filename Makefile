@@ -36,6 +36,7 @@ features: ## Combinations of features
 	$(CARGO) check -p shiftwork --lib --no-default-features --features memory
 	$(CARGO) check -p shiftwork --lib --no-default-features --features redis
 	$(CARGO) check -p shiftwork --lib --no-default-features --features tls
+	$(CARGO) check -p shiftwork --lib --no-default-features --features sentinel
 	$(CARGO) check -p shiftwork-adapter --lib
 	$(CARGO) check -p shiftwork-adapter --lib --features conformance
 	$(CARGO) check -p shiftwork-jobs --lib

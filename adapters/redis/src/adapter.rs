@@ -12,9 +12,9 @@ use shiftwork_adapter::{
 };
 
 use crate::heart::RedisHeart;
-use crate::server::check_url;
 use crate::store::Store;
 use crate::tls;
+use crate::url::check_url;
 
 /// What `JOBS_PROVIDER=redis` names.
 pub const PROVIDER: Provider = Provider {
@@ -44,7 +44,8 @@ const URL: Variable = Variable {
     default: None,
     secret: true,
     doc: "where Redis is: `redis://user:password@host:port/database`, `rediss://…` for TLS (feature \
-          `tls`), or `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
+          `tls`), `redis-sentinel://user:password@sentinel:port,sentinel:port/name/database` (feature \
+          `sentinel`), or `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
     check: check_url,
 };
 

@@ -42,10 +42,12 @@ mod reckoning;
 mod reply;
 mod schedules;
 mod script;
+mod sentinel;
 mod server;
 mod store;
 mod sweep;
 mod tls;
+mod url;
 mod wakeup;
 
 pub use adapter::{PROVIDER, RedisAdapter};

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue,
-    IntoConnectionInfo, ProtocolVersion, PushInfo, Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, ProtocolVersion, PushInfo, Value,
 };
 use tracing::{info, warn};
 
@@ -19,7 +18,8 @@ use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
 use crate::link::good;
 use crate::script;
-use crate::tls::{self, Tls};
+use crate::tls::Tls;
+use crate::url::Named;
 
 /// Tries every command that the scripts use.
 const CHECK: &str = include_str!("scripts/check.lua");
@@ -29,7 +29,7 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// A server, and how to open a connection to it.
 pub(crate) struct Server {
-    info: ConnectionInfo,
+    named: Named,
     tls: Option<Tls>,
     /// Without user and password.
     shown: String,
@@ -60,17 +60,14 @@ impl Server {
         names: std::sync::Arc<NamespaceKeys>,
         connect: Duration,
     ) -> Result<Self, String> {
-        let info = read_url(url)
+        let named = Named::read(url)
             .map_err(|fault| format!("JOBS_REDIS_URL is no URL of a server: {fault}"))?;
-        let tls = Tls::of(&info, |name| variables.get(name))?;
-        let shown = show(&info);
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = info.set_redis_settings(redis).set_tcp_settings(tcp);
+        let tls = Tls::of(named.info(), |name| variables.get(name))?;
+        let shown = named.shown();
         // Two tries fit into the time that a call may take.
         let response = connect * 2 / 5;
         let checks = [names.check.clone(), names.check.replacen('}', ":check}", 1)];
-        Ok(Self { info, tls, shown, names, checks, response, said: Mutex::new(None) })
+        Ok(Self { named, tls, shown, names, checks, response, said: Mutex::new(None) })
     }
 
     /// Opens a connection whose pushed messages go to `push`.
@@ -85,9 +82,10 @@ impl Server {
                 push(message);
                 Ok::<(), std::convert::Infallible>(())
             });
+        let info = self.locate().await?;
         let client = match &self.tls {
-            Some(tls) => tls.client(self.info.clone())?,
-            None => Client::open(self.info.clone())?,
+            Some(tls) => tls.client(info)?,
+            None => Client::open(info)?,
         };
         let opened = client.get_multiplexed_async_connection_with_config(&config).await;
         opened.map_err(|error| {
@@ -98,6 +96,19 @@ impl Server {
             }
             fault
         })
+    }
+
+    /// Where it is now, and how to connect to it.
+    async fn locate(&self) -> Result<ConnectionInfo, Fault> {
+        let info = match &self.named {
+            Named::Server(info) => info.clone(),
+            Named::Sentinels(sentinels) => {
+                sentinels.find(self.tls.as_ref(), self.response / 2).await?
+            }
+        };
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let tcp = TcpSettings::default().set_nodelay(true);
+        Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
     }
 
     /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
@@ -282,66 +293,9 @@ fn check_version(version: &str) -> Result<(), Fault> {
     ))
 }
 
-/// Checks a URL; for one that will not do, says what to use instead.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    read_url(url).map(drop)
-}
-
-fn read_url(url: &str) -> Result<ConnectionInfo, String> {
-    let allowed = "use redis://user:password@host:port/database, rediss:// for TLS, or \
-                   unix:///path/to/redis.sock?db=0";
-    if ["rediss://", "valkeys://"].iter().any(|scheme| url.trim().starts_with(scheme)) {
-        if let Some(why) = tls::is_missing() {
-            return Err(why.into());
-        }
-        if url.contains('#') {
-            return Err(
-                "what follows # is not supported, #insecure neither: it would let anybody \
-                        answer for the server; set JOBS_REDIS_TLS_CA to whom to trust"
-                    .into(),
-            );
-        }
-    }
-    // What the library says of a URL may repeat its password.
-    let info = url.trim().into_connection_info().map_err(|_| allowed.to_owned())?;
-    if info.redis_settings().db() < 0 {
-        return Err(format!("databases are numbered from 0; {allowed}"));
-    }
-    Ok(info)
-}
-
-fn show(info: &ConnectionInfo) -> String {
-    let database = info.redis_settings().db();
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
-        ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{database}"),
-        ConnectionAddr::Unix(path) => format!("unix://{}?db={database}", path.display()),
-        _ => "a redis server".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_never_shown() {
-        for url in ["redis://me:hunter2@host:6380/3", "redis://:hunter2@host:6380/3"] {
-            assert_eq!(show(&read_url(url).unwrap()), "redis://host:6380/3");
-        }
-        for url in ["redis//me:hunter2@host", "http://me:hunter2@host", "redis://me:hunter2@host:x"]
-        {
-            assert!(!check_url(url).unwrap_err().contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn sockets_are_urls_too() {
-        assert_eq!(
-            show(&read_url("unix:///run/redis.sock?db=2").unwrap()),
-            "unix:///run/redis.sock?db=2"
-        );
-    }
 
     #[test]
     fn a_server_that_is_too_old_is_named_with_what_is_missing() {

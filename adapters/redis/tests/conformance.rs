@@ -1,58 +1,83 @@
 //! The redis adapter keeps the contract, whatever the form of the server; on servers that this test
 //! starts itself.
+//!
+//! A case waits more than it works, so more of them run at once than there are cores.
 
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shiftwork_adapter::conformance::{Factory, Store, Time};
+use libtest_mimic::{Arguments, Trial};
+use shiftwork_adapter::conformance::{Factory, Store, Time, cases, run, run_model};
 use shiftwork_adapter::{Connection, JobAdapter, Namespace, StoreSettings, SystemClock};
 use shiftwork_redis::RedisAdapter;
-use shiftwork_test_kit::RedisServer;
+use shiftwork_test_kit::{Certificates, RedisServer, Watched};
 
-/// One server, by a plain connection.
-mod single {
-    use super::*;
+/// How many cases run at once, where nobody says.
+const AT_ONCE: usize = 6;
 
-    fn tell(connection: &mut Connection) {
-        connection.variables.insert("JOBS_REDIS_URL", RedisServer::shared().url());
-    }
+/// Tells a connection where its server is.
+type Tell = fn(&mut Connection);
 
-    shiftwork_adapter::conformance!(Redis(tell));
+/// The forms in which there is a server, each with the feature that it needs.
+const FORMS: [(&str, bool, Tell); 3] = [
+    ("single", true, single),
+    ("tls", cfg!(feature = "tls"), tls),
+    ("sentinel", cfg!(feature = "sentinel"), sentinel),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let forms = FORMS.into_iter().filter(|(_, is_built, _)| *is_built);
+    let trials = forms.flat_map(|(form, _, tell)| {
+        let trial = move |(subject, case)| {
+            Trial::test(format!("{form}::{subject}::{case}"), move || {
+                run(Redis(tell), subject, case);
+                Ok(())
+            })
+        };
+        let model = Trial::test(format!("{form}::model"), move || {
+            run_model(Redis(tell));
+            Ok(())
+        });
+        cases().map(trial).chain([model])
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// One server, by plain connections.
+fn single(connection: &mut Connection) {
+    connection.variables.insert("JOBS_REDIS_URL", RedisServer::shared().url());
 }
 
 /// One server, by encrypted connections, each side with a certificate.
-#[cfg(feature = "tls")]
-mod tls {
-    use std::sync::OnceLock;
-
-    use shiftwork_test_kit::Certificates;
-
-    use super::*;
-
-    fn tell(connection: &mut Connection) {
-        static SHARED: OnceLock<(RedisServer, Certificates)> = OnceLock::new();
-        let (server, certificates) = SHARED.get_or_init(|| {
-            let certificates = Certificates::new();
-            (RedisServer::options().mutual_tls(&certificates).start(), certificates)
-        });
-        let (cert, key) = certificates.client();
-        connection.variables.insert("JOBS_REDIS_URL", server.tls_url());
-        for (name, path) in [
-            ("JOBS_REDIS_TLS_CA", certificates.ca()),
-            ("JOBS_REDIS_TLS_CERT", cert),
-            ("JOBS_REDIS_TLS_KEY", key),
-        ] {
-            connection.variables.insert(name, path.display().to_string());
-        }
+fn tls(connection: &mut Connection) {
+    static SHARED: OnceLock<(RedisServer, Certificates)> = OnceLock::new();
+    let (server, certificates) = SHARED.get_or_init(|| {
+        let certificates = Certificates::new();
+        (RedisServer::options().mutual_tls(&certificates).start(), certificates)
+    });
+    let (cert, key) = certificates.client();
+    connection.variables.insert("JOBS_REDIS_URL", server.tls_url());
+    for (name, path) in [
+        ("JOBS_REDIS_TLS_CA", certificates.ca()),
+        ("JOBS_REDIS_TLS_CERT", cert),
+        ("JOBS_REDIS_TLS_KEY", key),
+    ] {
+        connection.variables.insert(name, path.display().to_string());
     }
-
-    shiftwork_adapter::conformance!(Redis(tell));
 }
 
-/// By what tells a connection where its server is.
-struct Redis(fn(&mut Connection));
+/// A primary that sentinels name.
+fn sentinel(connection: &mut Connection) {
+    static SHARED: OnceLock<Watched> = OnceLock::new();
+    connection.variables.insert("JOBS_REDIS_URL", SHARED.get_or_init(Watched::start).url());
+}
+
+struct Redis(Tell);
 
 #[async_trait]
 impl Factory for Redis {
@@ -73,7 +98,7 @@ impl Factory for Redis {
 
 /// A namespace that nobody else uses.
 struct RedisStore {
-    tell: fn(&mut Connection),
+    tell: Tell,
     namespace: Namespace,
     settings: StoreSettings,
 }

@@ -1,6 +1,7 @@
 //! Real servers for tests, and what can happen to them.
 //!
 //! - [`RedisServer`] is a server of the test's own. It can be killed, restarted, stalled and asked.
+//! - [`Watched`] is a primary with replicas, and sentinels that watch over them.
 //! - [`Certificates`] let it speak TLS.
 //! - [`Proxy`] is a network in front of it. It can be slow, stall, forget connections, cut or refuse
 //!   them, and lose the reply to a request that was executed.
@@ -14,8 +15,10 @@ mod port;
 mod proxy;
 mod resp;
 mod server;
+mod watched;
 
 pub use certificates::Certificates;
 pub use proxy::{LostReply, Proxy};
 pub use resp::{Connection, Reply};
 pub use server::{Fsync, RedisOptions, RedisServer};
+pub use watched::Watched;

@@ -290,6 +290,12 @@ impl RedisServer {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("the server's log in its directory");
         let mut command = Command::new(&binary);
+        if self.options.sentinel {
+            // It writes down there what it learns, and does not start without.
+            let file = self.directory.path().join("sentinel.conf");
+            File::options().create(true).append(true).open(&file).expect("the sentinel's file");
+            command.arg(file).arg("--sentinel");
+        }
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--dir")

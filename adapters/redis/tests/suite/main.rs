@@ -22,6 +22,8 @@ mod lua;
 mod outages;
 mod permissions;
 mod pressure;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 mod shutdown;
 #[cfg(feature = "tls")]
 mod tls;

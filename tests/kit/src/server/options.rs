@@ -25,6 +25,8 @@ pub struct RedisOptions {
     append_only: Option<Fsync>,
     pub(super) unix_socket: bool,
     pub(super) tls: Option<Tls>,
+    /// It is no server of data, but a sentinel.
+    pub(super) sentinel: bool,
     pub(super) args: Vec<String>,
 }
 
@@ -86,6 +88,12 @@ impl RedisOptions {
     /// Adds arguments of the server: `.args(["--maxmemory-policy", "allkeys-lru"])`.
     pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Watches over servers instead of being one.
+    pub(crate) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
         self
     }
 
