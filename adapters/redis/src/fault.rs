@@ -149,7 +149,7 @@ fn explained(what: What, text: &str) -> String {
              JOBS_REDIS_TLS_KEY"
         ),
         What::Denied if says("received fatal alert") => format!(
-            "the server does not take the certificate of this process ({text}); set \
+            "the server refuses this process's TLS ({text}); where it asks for a certificate, set \
              JOBS_REDIS_TLS_CERT and JOBS_REDIS_TLS_KEY to one that it trusts"
         ),
         What::Denied if says("not valid for name") || says("NotValidForName") => format!(

@@ -13,6 +13,7 @@
 //!                        link         one connection, and the supervisor that keeps it up
 //!                          │
 //!                        server ──▶ redis-server        wakeup ◀── what the server pushes
+//!                          └─ url, sentinel, tls   which server, and whom to trust
 //! ```
 //!
 //! # What always holds

@@ -29,8 +29,7 @@ const OTHERS: Duration = Duration::from_millis(200);
 /// Where sentinels listen.
 const PORT: u16 = 26379;
 
-pub(crate) const FORM: &str =
-    "redis-sentinel://user:password@sentinel:26379,sentinel:26379/name/database";
+const FORM: &str = "redis-sentinel://user:password@sentinel:26379,sentinel:26379/name/database";
 
 /// Those who know.
 #[derive(Debug)]

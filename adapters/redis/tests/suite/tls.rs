@@ -111,7 +111,7 @@ async fn a_server_that_asks_for_a_certificate_is_shown_one() {
 
     let others = Certificates::new();
     let error = refusal(&trusting.clone().showing(others.client()), &server.tls_url()).await;
-    let says = ["does not take the certificate", "JOBS_REDIS_TLS_CERT"];
+    let says = ["refuses this process's TLS", "JOBS_REDIS_TLS_CERT"];
     assert_error(&error, ErrorKind::Denied, Effect::None, &says);
 
     let adapter = trusting.showing(certificates.client()).open(&server.tls_url()).unwrap();
