@@ -283,7 +283,7 @@ impl Jobs {
     /// # Errors
     /// As the store says.
     pub async fn scheduled_jobs(&self) -> Result<Vec<ScheduleRecord>> {
-        Ok(self.shared.adapter.scheduled_jobs().await?.records)
+        Ok(self.shared.adapter.scheduled_jobs().await?.complete()?.records)
     }
 
     // --- Look and operate ---

@@ -2,7 +2,8 @@
 //!
 //! 1. Read all schedules from the store, with the store's time.
 //! 2. For each that is due, compute what to fire and what comes next: [`plan`], a pure function.
-//! 3. Fire them: a compare-and-set in the store, so that any number of processes may do so.
+//! 3. Fire them: a compare-and-set in the store, so that any number of processes may do so. Each
+//!    queue's by themselves: one whose part of the store is away holds up no other.
 //! 4. Sleep until the next is due, by the difference to the store's time, or until schedules
 //!    change.
 //!
@@ -12,15 +13,16 @@
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    ErrorKind, Fired, Firing, MISFIRE_ALL_BOUND, Misfire, ScheduleId, ScheduleRecord, Schedules,
-    Ticket, Timestamp, Wakeups, Watch,
+    AdapterError, ErrorKind, Fired, Firing, JobAdapter, MISFIRE_ALL_BOUND, Misfire, QueueName,
+    ScheduleId, ScheduleRecord, Schedules, Ticket, Timestamp, Wakeups, Watch,
 };
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
@@ -36,6 +38,9 @@ pub(crate) const MISFIRE_AFTER: Duration = Duration::from_secs(60);
 /// How often to look where the news of a change may be lost: seldom, since it is rare that one is,
 /// and nothing but a schedule that somebody has just changed fires later for it.
 const POLL: Duration = Duration::from_secs(30);
+
+/// How soon to look again where that is to be at once, and yet not in a busy loop.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// How many occurrences are fired in one call.
 const BATCH: usize = 100;
@@ -57,14 +62,24 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
                 pulse.round();
                 tokio::task::yield_now().await;
             }
-            Ok(Tick::Idle { next, ticket }) => {
-                failures = 0;
-                engine.store.answered(pulse.what());
+            Ok(Tick::Idle { next, ticket, failed }) => {
+                let again = match failed {
+                    None => {
+                        failures = 0;
+                        engine.store.answered(pulse.what());
+                        None
+                    }
+                    Some(error) => {
+                        failures += 1;
+                        engine.store.failed(pulse.what(), &error, failures);
+                        Some(retry::delay(failures, &engine.shared.random))
+                    }
+                };
                 let look_anew = engine.shared.clock.longest_sleep();
                 let certain = adapter.capabilities().wakeups == Wakeups::Certain;
                 let poll = (!certain).then_some(POLL);
                 let next = next.map(|next| next.min(look_anew.unwrap_or(next)));
-                let pause = next.into_iter().chain(poll).min();
+                let pause = next.into_iter().chain(poll).chain(again).min();
                 let woken_or_due = async {
                     tokio::select! {
                         () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
@@ -91,8 +106,9 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
 enum Tick {
     /// Something was due: look again at once.
     Fired,
-    /// Nothing is due for so long; `None`: until schedules change.
-    Idle { next: Option<Duration>, ticket: Ticket },
+    /// Nothing is due for so long; `None`: until schedules change. Of some queues that is not known,
+    /// since they failed so.
+    Idle { next: Option<Duration>, ticket: Ticket, failed: Option<AdapterError> },
 }
 
 async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
@@ -101,14 +117,17 @@ async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adap
         reconcile(&**adapter, settings, &declared).await?;
         engine.reconciled();
     }
-    let Schedules { now, records, ticket, .. } = engine.shared.adapter.scheduled_jobs().await?;
-    let mut due = Vec::new();
+    let Schedules { now, records, ticket, unread, .. } =
+        engine.shared.adapter.scheduled_jobs().await?;
+    let mut failed = unread.into_iter().next().map(|(_, error)| error);
+    let mut due: BTreeMap<&QueueName, Vec<Firing>> = BTreeMap::new();
     let mut next: Option<Timestamp> = None;
     for record in &records {
         let Some(at) = record.next.filter(|_| record.schedule.enabled) else { continue };
         let Some(occurrences) = occurrences(record, read) else { continue };
         if at <= now {
-            due.extend(plan(record, at, now, occurrences));
+            let firings = plan(record, at, now, occurrences);
+            due.entry(&record.schedule.queue).or_default().extend(firings);
         } else {
             next = Some(next.map_or(at, |next| next.min(at)));
         }
@@ -117,12 +136,41 @@ async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adap
         read.retain(|id, _| records.iter().any(|record| record.schedule.id == *id));
     }
     if due.is_empty() {
-        return Ok(Tick::Idle { next: next.map(|next| next.since(now)), ticket });
+        return Ok(Tick::Idle { next: next.map(|next| next.since(now)), ticket, failed });
     }
+    // Each queue's by themselves: what holds one up does not hold up the others.
+    let mut firing = JoinSet::new();
+    for due in due.into_values() {
+        firing.spawn(fire(engine.shared.adapter.clone(), due));
+    }
+    let mut changed = false;
+    while let Some(fired) = firing.join_next().await {
+        match fired.unwrap_or_else(|_| Err(cut_off())) {
+            Ok(some) => changed |= some,
+            Err(error) => failed = Some(error),
+        }
+        pulse.round();
+    }
+    if changed && failed.is_none() {
+        return Ok(Tick::Fired);
+    }
+    // The store's clock went backward between two answers; or one queue failed, and what comes next
+    // in the others is not known before all are read again.
+    let again = changed || failed.is_none();
+    let next = if again { Some(MOMENT) } else { next.map(|next| next.since(now)) };
+    Ok(Tick::Idle { next, ticket, failed })
+}
+
+fn cut_off() -> AdapterError {
+    AdapterError::new(ErrorKind::Internal, "fire", "firing was cut off")
+}
+
+/// Fires what is due in a queue; answers whether anything is another by now.
+async fn fire(adapter: Arc<dyn JobAdapter>, due: Vec<Firing>) -> shiftwork_adapter::Result<bool> {
     let mut changed = false;
     let mut early = None;
     for batch in due.chunks(BATCH) {
-        let answers = engine.shared.adapter.fire(batch.to_vec()).await?;
+        let answers = adapter.fire(batch.to_vec()).await?;
         for (firing, fired) in batch.iter().zip(answers) {
             // What follows one that is early is stale, and no news.
             if fired == Fired::Early {
@@ -131,13 +179,8 @@ async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adap
             changed |= early != Some(&firing.schedule);
             log(firing, fired);
         }
-        pulse.round();
     }
-    if changed {
-        return Ok(Tick::Fired);
-    }
-    // The store's clock went backward between two answers.
-    Ok(Tick::Idle { next: Some(Duration::from_millis(1)), ticket })
+    Ok(changed)
 }
 
 /// The definitions that were read, by id, each with the revision it was read of; `None` where it

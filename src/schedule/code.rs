@@ -95,7 +95,8 @@ pub(crate) async fn reconcile(
 ) -> Result<()> {
     let limit = patience::behind(settings.store.connect_timeout);
     let app: &AppName = &settings.app;
-    let stored = patience::within(limit, "scheduled_jobs", adapter.scheduled_jobs()).await?;
+    let stored =
+        patience::within(limit, "scheduled_jobs", adapter.scheduled_jobs()).await?.complete()?;
     let own = Origin::Code { app: app.clone() };
     for record in &stored.records {
         let id = &record.schedule.id;

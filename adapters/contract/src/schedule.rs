@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, JobId, JobName, JobState, Payload, Priority, QueueName, ScheduleId, Scope, Ticket,
-    Timestamp,
+    AdapterError, AppName, JobId, JobName, JobState, Payload, Priority, QueueName, Result,
+    ScheduleId, Scope, Ticket, Timestamp,
 };
 
 /// A schedule as somebody defined it.
@@ -220,14 +220,28 @@ pub struct Schedules {
     pub now: Timestamp,
     /// Ordered by id.
     pub records: Vec<ScheduleRecord>,
+    /// The queues whose schedules could not be read, each with why: those of the others are told
+    /// all the same, so that the trouble of one server of a store is not that of all.
+    pub unread: Vec<(QueueName, AdapterError)>,
     /// What this answer has seen.
     pub ticket: Ticket,
 }
 
 impl Schedules {
-    /// The schedules as seen at `now`.
+    /// The schedules as seen at `now`, all of them.
     pub fn new(now: Timestamp, records: Vec<ScheduleRecord>, ticket: Ticket) -> Self {
-        Self { now, records, ticket }
+        Self { now, records, unread: Vec::new(), ticket }
+    }
+
+    /// All schedules; an error where some could not be read.
+    ///
+    /// # Errors
+    /// Why the first of [`unread`](Self::unread) could not be.
+    pub fn complete(self) -> Result<Self> {
+        match self.unread.into_iter().next() {
+            None => Ok(Self { unread: Vec::new(), ..self }),
+            Some((queue, error)) => Err(error.with_context("queue", queue)),
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl RedisAdapter {
     /// What a method does: however many commands it takes, all of them together in the time of one
     /// call.
     async fn in_time<T>(&self, method: impl Future<Output = T>) -> T {
-        self.store.link.as_one(method).await
+        self.store.links.as_one(method).await
     }
 }
 

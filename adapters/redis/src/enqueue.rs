@@ -187,20 +187,22 @@ impl Store {
             );
             return Err(AdapterError::new(ErrorKind::Invalid, operation, message));
         }
-        let deadline = self.link.deadline();
+        let deadline = self.links.deadline();
         let queue = self.queue(queue);
         let jobs = batch.into_iter().map(NewJob::new).collect();
         let (answer, answered) = oneshot::channel();
         let stage = Arc::new(AtomicU8::new(WAITING));
         let submission = Submission { jobs, deadline, stage: stage.clone(), answer };
         let mut lead = self.submit(&queue, submission);
-        let told = self.await_answer(operation, deadline, &stage, answered, &mut lead).await;
+        let told =
+            self.await_answer(operation, &queue, deadline, &stage, answered, &mut lead).await;
         told.map_err(|error| error.with_context("queue", &queue.name))
     }
 
     async fn await_answer(
         &self,
         operation: &'static str,
+        queue: &Queue,
         deadline: Instant,
         stage: &AtomicU8,
         mut answered: oneshot::Receiver<Result<Vec<Enqueued>>>,
@@ -217,13 +219,15 @@ impl Store {
         let answer = match timeout_at(deadline, &mut leading).await {
             Ok(answer) => answer,
             Err(_) if leave_waiting(stage, WITHDRAWN) => {
-                return Err(self.link.out_of_time(operation, Effect::None));
+                return Err(self.links.out_of_time(operation, queue.slot, Effect::None));
             }
             // The batch's time is over too, most likely, and its answer says more than can be
             // known here.
             Err(_) => match timeout(self.settings.connect_timeout / 20, leading).await {
                 Ok(answer) => answer,
-                Err(_) => return Err(self.link.out_of_time(operation, Effect::Unknown)),
+                Err(_) => {
+                    return Err(self.links.out_of_time(operation, queue.slot, Effect::Unknown));
+                }
             },
         };
         answer.unwrap_or_else(|_| {
@@ -255,7 +259,7 @@ impl Store {
 
     /// Waits until a batch can be sent.
     async fn ready(&self, queue: &Queue, deadline: Instant) -> Result<()> {
-        self.link.ready(OPERATION, deadline).await?;
+        self.links.ready(OPERATION, queue.slot, deadline).await?;
         self.register_until(OPERATION, queue, deadline).await
     }
 
@@ -278,7 +282,7 @@ impl Store {
         let mut cmd = script::ENQUEUE.call(&queue.keys, &queue.keys.lane(lane));
         cmd.arg(number).arg(LANE_TTL_MS).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-        let now = self.reckoning.now();
+        let now = queue.reckoning.now();
         cmd.arg(now.as_millis());
         for run in jobs.chunk_by(|a, b| a.kind == b.kind) {
             let kind = run[0].kind;
@@ -291,10 +295,10 @@ impl Store {
                 add_job(&mut cmd, job, &header);
             }
         }
-        let answer = self.link.call_until(OPERATION, &cmd, deadline).await?;
+        let answer = self.links.call_until(OPERATION, queue.target(), &cmd, deadline).await?;
         let mut reply = Reply::new(OPERATION, answer);
         let status = reply.text()?;
-        self.reckoning.heard(Timestamp::from_millis(reply.int()?));
+        queue.reckoning.heard(Timestamp::from_millis(reply.int()?));
         if status != "ok" {
             return Err(reply.unknown(&status));
         }
@@ -319,13 +323,13 @@ impl Store {
         deadline: Instant,
     ) -> Result<bool> {
         let named = Named { priority: job.kind.priority, ..queue.keys.lane(lane) };
-        let now = self.reckoning.now();
+        let now = queue.reckoning.now();
         let mut cmd = script::PUSH.call(&queue.keys, &named);
         cmd.arg(number).arg(LANE_TTL_MS).arg(now.as_millis());
         add_job(&mut cmd, job, &job.kind.header(now));
-        match self.link.call_until(OPERATION, &cmd, deadline).await? {
+        match self.links.call_until(OPERATION, queue.target(), &cmd, deadline).await? {
             Value::Int(now) => {
-                self.reckoning.heard(Timestamp::from_millis(now));
+                queue.reckoning.heard(Timestamp::from_millis(now));
                 Ok(true)
             }
             _ => Ok(false),

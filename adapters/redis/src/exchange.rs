@@ -35,12 +35,12 @@ impl Store {
         let queue = self.queue(&exchange.queue);
         self.register(operation, &queue).await?;
         if exchange.claim > 0 {
-            self.subscribe(operation, &queue).await?;
+            queue.listen();
         }
         // Before it is sent: what is pushed from now on, the answer has not seen.
         let ticket = queue.wakeups.work.ticket();
         let (cmd, impossible) = self.exchange_command(&queue, exchange);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         match reply.text()?.as_str() {
             "ok" => {}
             "expired" => return Ok(ExchangeReply::Expired),

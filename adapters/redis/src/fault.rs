@@ -25,8 +25,11 @@ pub(crate) enum What {
     Unready,
     /// The server does not have the script.
     NoScript,
-    /// The server executed nothing, for a while: it runs a long script.
+    /// The server executed nothing, for a while: it runs a long script, or hands over this part of
+    /// the store.
     Busy,
+    /// Another server has this part of the store.
+    Moved,
     /// The server is out of memory, and executed nothing.
     Full,
     /// The user may not do this, or is none.
@@ -44,13 +47,15 @@ impl Fault {
 
     /// Whether the server is away, and may be back.
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self.what, What::Broken | What::Silent | What::Unready | What::Busy)
+        matches!(self.what, What::Broken | What::Silent | What::Unready | What::Busy | What::Moved)
     }
 
     /// The kind that a caller is told.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self.what {
-            What::Broken | What::Unready | What::NoScript | What::Busy => ErrorKind::Unavailable,
+            What::Broken | What::Unready | What::NoScript | What::Busy | What::Moved => {
+                ErrorKind::Unavailable
+            }
             What::Silent => ErrorKind::Timeout,
             What::Full => ErrorKind::Capacity,
             What::Denied => ErrorKind::Denied,
@@ -120,10 +125,11 @@ fn what(error: &RedisError, text: &str) -> What {
         {
             What::Denied
         }
-        _ if any(&["MOVED", "ASK", "CROSSSLOT"]) => What::Invalid,
+        _ if says("MOVED") => What::Moved,
+        _ if says("CROSSSLOT") => What::Invalid,
         _ if text.contains("DB index is out of range") => What::Invalid,
         _ if says("OOM") => What::Full,
-        _ if says("BUSY") => What::Busy,
+        _ if any(&["BUSY", "ASK", "TRYAGAIN"]) => What::Busy,
         RedisKind::Io | RedisKind::Parse => What::Broken,
         _ => What::Corrupt,
     }
@@ -171,7 +177,7 @@ fn explained(what: What, text: &str) -> String {
             "the server does not have the database that JOBS_REDIS_URL names ({text}); its setting \
              `databases` says how many there are, counted from 0"
         ),
-        What::Invalid if says("MOVED") || says("ASK") || says("CROSSSLOT") => format!(
+        What::Moved => format!(
             "the server is a node of a cluster ({text}), which this version of shiftwork cannot \
              use; use a single server"
         ),
@@ -234,7 +240,9 @@ mod tests {
                 What::Denied,
                 true,
             ),
-            ("MOVED 3999 127.0.0.1:6381", What::Invalid, false),
+            ("MOVED 3999 127.0.0.1:6381", What::Moved, false),
+            ("ASK 3999 127.0.0.1:6381", What::Busy, false),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", What::Busy, false),
             ("ERR DB index is out of range", What::Invalid, false),
             ("WRONGTYPE Operation against a key holding the wrong kind", What::Corrupt, false),
             ("ERR a job named BUSY or LOADING", What::Corrupt, false),

@@ -40,7 +40,7 @@ impl Store {
         self.check_open("await_finish")?;
         let queue = self.queue(name);
         let deadline = deadline(within);
-        self.subscribe("await_finish", &queue).await?;
+        queue.listen();
         let awaiting = queue.wakeups.await_end(job);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -68,7 +68,7 @@ impl Store {
         let ttl = millis(left).min(MAX_TTL_MS) + MARGIN_MS;
         cmd.arg(job.as_bytes()).arg(&self.local.process).arg(ttl);
         self.add_retention(&mut cmd);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, queue, &cmd).await?);
         let stage = reply.text()?;
         match stage.as_str() {
             "gone" => Ok(Stage::Gone),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use redis::Cmd;
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Effect, Fired, Firing, JobId, Overlap, Result, Schedule, ScheduleId, Timestamp,
-    Trigger, Triggered,
+    AdapterError, Effect, Fired, Firing, JobId, Overlap, QueueName, Result, Schedule, ScheduleId,
+    Timestamp, Trigger, Triggered,
 };
 
 use crate::envelope::NewJob;
@@ -22,32 +23,49 @@ impl Store {
         let operation = "fire";
         self.check_open(operation)?;
         let mut answers = vec![Fired::Stale; batch.len()];
-        let (mut commands, mut places) = (Vec::new(), Vec::new());
+        let mut queues: BTreeMap<QueueName, Vec<(usize, Cmd)>> = BTreeMap::new();
         for (place, firing) in batch.iter().enumerate() {
             let Some(schedule) = self.definition(operation, firing).await? else { continue };
-            commands.push(self.fire_command(firing, &schedule));
-            places.push((place, schedule));
+            let cmd = self.fire_command(firing, &schedule);
+            queues.entry(schedule.queue.clone()).or_default().push((place, cmd));
         }
-        let told = self.link.call_all(operation, commands).await;
-        let told = told.map_err(|error| in_part(error, places.len()))?;
-        for ((place, schedule), answer) in places.into_iter().zip(told) {
-            let mut reply = Reply::new(operation, answer);
-            let answer = reply.text()?;
-            answers[place] = match answer.as_str() {
-                "job" => {
-                    // Its job makes the queue a used one.
-                    let registered = self.register(operation, &self.queue(&schedule.queue)).await;
-                    registered.map_err(|error| error.with_effect(Effect::Stored))?;
-                    Fired::Job(job_of(&batch[place]))
-                }
-                "overlapped" => Fired::Overlapped,
-                "missed" => Fired::Missed,
-                "early" => Fired::Early,
-                "stale" => Fired::Stale,
-                unknown => return Err(reply.unknown(unknown)),
-            };
+        let count = queues.values().map(Vec::len).sum();
+        let fired = queues.into_iter().map(|(queue, commands)| self.fire_in(queue, commands));
+        for fired in join_all(fired).await {
+            for (place, answer) in fired.map_err(|error| in_part(error, count))? {
+                let mut reply = Reply::new(operation, answer);
+                let answer = reply.text()?;
+                answers[place] = match answer.as_str() {
+                    "job" => Fired::Job(job_of(&batch[place])),
+                    "overlapped" => Fired::Overlapped,
+                    "missed" => Fired::Missed,
+                    "early" => Fired::Early,
+                    "stale" => Fired::Stale,
+                    unknown => return Err(reply.unknown(unknown)),
+                };
+            }
         }
         Ok(answers)
+    }
+
+    /// Fires occurrences of one queue; their places come back with the answers.
+    async fn fire_in(
+        &self,
+        queue: QueueName,
+        commands: Vec<(usize, Cmd)>,
+    ) -> Result<Vec<(usize, Value)>> {
+        let operation = "fire";
+        let queue = self.queue(&queue);
+        let (places, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+        let answers = self.links.call_all(operation, queue.target(), commands).await?;
+        let made_job =
+            |answer: &Value| Reply::new(operation, answer.clone()).text().is_ok_and(|a| a == "job");
+        if answers.iter().any(made_job) {
+            // Its job makes the queue a used one.
+            let registered = self.register(operation, &queue).await;
+            registered.map_err(|error| error.with_effect(Effect::Stored))?;
+        }
+        Ok(places.into_iter().zip(answers).collect())
     }
 
     /// The definition of a firing's revision, as far as it is still known; else the one of now, by
@@ -107,7 +125,7 @@ impl Store {
 
     /// The server's time.
     pub(crate) async fn now(&self, operation: &'static str) -> Result<Timestamp> {
-        time(operation, self.call(operation, &redis::cmd("TIME")).await?)
+        time(operation, self.call_home(operation, &redis::cmd("TIME")).await?)
     }
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, Value};
 use shiftwork_adapter::{AdapterError, Beat, BeatReply, Effect, Heart, Result};
 
 use crate::envelope::millis;
 use crate::fault::{Fault, What};
-use crate::link::{all_with_sources, good};
 use crate::reply::Reply;
 use crate::script;
+use crate::sent::Sent;
+use crate::server::Node;
 use crate::store::Store;
 
 /// A way to renew leases. One that failed is replaced by whoever has it.
@@ -24,7 +25,7 @@ impl RedisHeart {
     pub(crate) async fn connect(store: Arc<Store>) -> Result<Self> {
         let operation = "heart";
         store.check_open(operation)?;
-        let opened = store.server.open(|_| {}).await;
+        let opened = store.server.open(&Node::Only, |_| {}).await;
         let connection = opened.map_err(|fault| told(&store, operation, fault, Effect::None))?;
         Ok(Self { store, connection })
     }
@@ -35,17 +36,20 @@ impl Heart for RedisHeart {
     async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>> {
         let operation = "beat";
         self.store.check_open(operation)?;
-        let mut pipeline = Pipeline::with_capacity(beats.len());
-        for beat in beats {
+        if beats.is_empty() {
+            return Ok(Vec::new());
+        }
+        let beat = |beat: &Beat| {
             let keys = &self.store.queue(&beat.queue).keys;
             let mut cmd = script::BEAT.call(keys, &keys.of(beat.incarnation));
             cmd.arg(beat.incarnation.to_string()).arg(millis(self.store.settings.lease));
-            pipeline.add_command(cmd);
-        }
-        let answers = match self.send(&pipeline, beats.len()).await {
+            cmd
+        };
+        let sent = Sent::many(beats.iter().map(beat).collect());
+        let answers = match sent.on(&mut self.connection).await {
             // The server has lost its scripts.
             Err(fault) if fault.what == What::NoScript => {
-                self.send(&all_with_sources(&pipeline), beats.len()).await
+                sent.with_sources().on(&mut self.connection).await
             }
             answers => answers,
         };
@@ -53,16 +57,6 @@ impl Heart for RedisHeart {
         let told = |fault| told(&self.store, operation, fault, Effect::Unknown);
         let answers = answers.map_err(told)?;
         answers.into_iter().map(|answer| read(operation, answer)).collect()
-    }
-}
-
-impl RedisHeart {
-    async fn send(&mut self, pipeline: &Pipeline, count: usize) -> Result<Vec<Value>, Fault> {
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        let values = self.connection.send_packed_commands(pipeline, 0, count).await?;
-        values.into_iter().map(good).collect()
     }
 }
 

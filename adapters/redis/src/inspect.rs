@@ -84,7 +84,7 @@ impl Store {
             let mut cmd = script.call_with_holders(&queue.keys, &named, &holders);
             add_arguments(&mut cmd);
             cmd.arg(&holders);
-            let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+            let mut reply = Reply::new(operation, self.call(operation, queue, &cmd).await?);
             if reply.peek_text() != Some("others") {
                 if reply.peek_text() == Some("ok") {
                     reply.text()?;
@@ -109,7 +109,7 @@ impl Store {
         let (scan, after) = read_cursor(operation, find.after.as_ref())?;
         let mut cmd = redis::cmd("HSCAN");
         cmd.arg(queue.keys.jobs()).arg(&scan).arg("COUNT").arg(limit.max(100));
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         let next_scan = reply.text()?;
         let mut scanned = reply.list()?.rest(|reply| Ok((reply.id()?, reply.bytes()?)))?;
         scanned.sort_unstable_by_key(|(id, _)| *id);
@@ -149,7 +149,7 @@ impl Store {
         let queue = self.queue(queue);
         let mut cmd = script::COUNT.call(&queue.keys, &Named::default());
         self.add_retention(&mut cmd);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         let mut counts = Counts::default();
         for state in JobState::ALL {
             *counts.of_mut(state) = u64::try_from(reply.int()?).unwrap_or(0);
@@ -163,7 +163,8 @@ impl Store {
         self.check_open(operation)?;
         let mut cmd = redis::cmd("SMEMBERS");
         cmd.arg(&self.names.queues);
-        let names = Reply::new(operation, self.call(operation, &cmd).await?).rest(Reply::text)?;
+        let names =
+            Reply::new(operation, self.call_home(operation, &cmd).await?).rest(Reply::text)?;
         let mut queues: Vec<_> = names
             .into_iter()
             .filter_map(|name| {
@@ -192,7 +193,7 @@ impl Store {
         loop {
             let mut cmd = script::HELD.call(&queue.keys, &named);
             cmd.arg(&cursor);
-            let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+            let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
             if reply.text()? != "ok" {
                 page.expired = true;
                 page.jobs.clear();

@@ -10,6 +10,8 @@
 //!                          ├─ keys    every key there is
 //!                          ├─ script  every script there is ──▶ scripts/*.lua: the steps themselves
 //!                          └─ envelope  what is stored of a job
+//!                        links        where it goes, and again where no answer comes
+//!                          ├─ slot    which part of the store that is
 //!                        link         one connection, and the supervisor that keeps it up
 //!                          │
 //!                        server ──▶ redis-server        wakeup ◀── what the server pushes
@@ -38,13 +40,16 @@ mod heart;
 mod inspect;
 mod keys;
 mod link;
+mod links;
 mod operate;
 mod reckoning;
 mod reply;
 mod schedules;
 mod script;
+mod sent;
 mod sentinel;
 mod server;
+mod slot;
 mod store;
 mod sweep;
 mod tls;

@@ -41,7 +41,7 @@ impl Store {
         let mut cmd = script::REPLAY.call(&queue.keys, &Named::default());
         cmd.arg(job.as_bytes()).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-        let reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         self.operated(&queue.name, job, reply).await
     }
 
@@ -53,7 +53,7 @@ impl Store {
         let mut cmd = script::DISCARD.call(&queue.keys, &Named::default());
         cmd.arg(job.as_bytes());
         self.add_retention(&mut cmd);
-        let reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         self.operated(&queue.name, job, reply).await
     }
 
@@ -92,6 +92,6 @@ impl Store {
         let queue = self.queue(queue);
         let mut cmd = script::PAUSE.call(&queue.keys, &Named::default());
         cmd.arg(operation);
-        Ok(Reply::new(operation, self.call(operation, &cmd).await?).int()? == 1)
+        Ok(Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()? == 1)
     }
 }

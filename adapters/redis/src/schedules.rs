@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use futures_util::future::join_all;
 use redis::Value;
 use shiftwork_adapter::{
     AdapterError, Defined, Effect, ErrorKind, JobId, LastRun, QueueName, Result, Schedule,
@@ -51,7 +52,7 @@ impl Store {
         if before.as_ref() != Some(&schedule.queue) {
             let mut cmd = redis::cmd("HSET");
             cmd.arg(&self.names.schedules).arg(schedule.id.as_str()).arg(schedule.queue.as_str());
-            self.call(operation, &cmd).await.map_err(in_part)?;
+            self.call_home(operation, &cmd).await.map_err(in_part)?;
         }
         let queue = self.queue(&schedule.queue);
         let mut cmd = script::SCHEDULE.call(&queue.keys, &Named::default());
@@ -60,7 +61,8 @@ impl Store {
             .arg(text(next))
             .arg(revision)
             .arg(&self.names.schedules);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await.map_err(in_part)?);
+        let answer = self.call(operation, &queue, &cmd).await.map_err(in_part)?;
+        let mut reply = Reply::new(operation, answer);
         let answer = reply.text()?;
         match answer.as_str() {
             "created" if revision == 0 => Ok(Defined::Created),
@@ -78,7 +80,7 @@ impl Store {
         let local = self.queue(&queue);
         let mut cmd = script::UNINDEX.call(&local.keys, &Named::default());
         cmd.arg(schedule.as_str()).arg(queue.as_str());
-        let answer = self.call(operation, &cmd).await.map_err(unknown)?;
+        let answer = self.call_home(operation, &cmd).await.map_err(unknown)?;
         // A removal that was sent again finds nothing; but in the index it is still.
         let unindexed = Reply::new(operation, answer).int()? == 1;
         Ok(unindexed || revision > 0)
@@ -94,11 +96,11 @@ impl Store {
     pub(crate) async fn scheduled_jobs(&self) -> Result<Schedules> {
         let operation = "scheduled_jobs";
         self.check_open(operation)?;
-        self.subscribe_to_schedules(operation).await?;
+        self.listen_to_schedules();
         let ticket = self.local.schedules.ticket();
         let mut cmd = redis::cmd("HGETALL");
         cmd.arg(&self.names.schedules);
-        let index = Reply::new(operation, self.call(operation, &cmd).await?)
+        let index = Reply::new(operation, self.call_home(operation, &cmd).await?)
             .rest(|reply| Ok((reply.text()?, reply.text()?)))?;
         let mut queues: BTreeMap<QueueName, Vec<String>> = BTreeMap::new();
         for (schedule, queue) in index {
@@ -107,32 +109,61 @@ impl Store {
             }
         }
 
-        let mut commands = vec![redis::cmd("TIME")];
-        for queue in queues.keys() {
-            let mut cmd = redis::cmd("HGETALL");
-            cmd.arg(self.queue(queue).keys.schedules());
-            commands.push(cmd);
+        let read = queues.iter().map(async |(queue, indexed)| {
+            (queue, self.schedules_of(operation, queue, indexed).await)
+        });
+        let (mut now, mut records, mut unread) = (None, Vec::new(), Vec::new());
+        for (queue, read) in join_all(read).await {
+            match read {
+                // Of several servers, the clock that is behind: nothing is early by any.
+                Ok((at, here)) => {
+                    now = Some(now.map_or(at, |now: Timestamp| now.min(at)));
+                    records.extend(here);
+                }
+                Err(error) => unread.push((queue.clone(), error)),
+            }
         }
-        let mut answers = self.link.call_all(operation, commands).await?.into_iter();
-        let now = time(operation, answers.next().unwrap_or_default())?;
-        let mut records = Vec::new();
-        for ((queue, indexed), answer) in queues.iter().zip(answers) {
-            let stored =
-                Reply::new(operation, answer).rest(|reply| Ok((reply.text()?, reply.text()?)))?;
-            let here = stored.into_iter().filter(|(id, _)| indexed.contains(id));
-            let mut here: Vec<_> = here.filter_map(|(id, text)| record(&id, &text)).collect();
-            self.learn_states(operation, queue, &mut here).await?;
-            records.extend(here);
-        }
-        records.sort_by(|a, b| a.schedule.id.cmp(&b.schedule.id));
+        let now = match now {
+            Some(now) => now,
+            None => self.now(operation).await?,
+        };
+        records.sort_by(|a: &ScheduleRecord, b| a.schedule.id.cmp(&b.schedule.id));
         let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        definitions.clear();
+        if unread.is_empty() {
+            definitions.clear();
+        }
         for record in &records {
             let schedule = Arc::new(record.schedule.clone());
             definitions.insert(record.schedule.id.clone(), (record.revision, schedule));
         }
         drop(definitions);
-        Ok(Schedules::new(now, records, ticket))
+        let mut schedules = Schedules::new(now, records, ticket);
+        schedules.unread = unread;
+        Ok(schedules)
+    }
+
+    /// The time of the server that has a queue, and the queue's schedules, as far as the index
+    /// names them.
+    async fn schedules_of(
+        &self,
+        operation: &'static str,
+        queue: &QueueName,
+        indexed: &[String],
+    ) -> Result<(Timestamp, Vec<ScheduleRecord>)> {
+        let local = self.queue(queue);
+        let mut stored = redis::cmd("HGETALL");
+        stored.arg(local.keys.schedules());
+        let commands = vec![redis::cmd("TIME"), stored];
+        let mut answers =
+            self.links.call_all(operation, local.target(), commands).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_default();
+        let now = time(operation, next())?;
+        let stored =
+            Reply::new(operation, next()).rest(|reply| Ok((reply.text()?, reply.text()?)))?;
+        let here = stored.into_iter().filter(|(id, _)| indexed.contains(id));
+        let mut here: Vec<_> = here.filter_map(|(id, text)| record(&id, &text)).collect();
+        self.learn_states(operation, queue, &mut here).await?;
+        Ok((now, here))
     }
 
     /// The definition of a schedule, with its revision.
@@ -151,9 +182,11 @@ impl Store {
         queue: &QueueName,
         schedule: &ScheduleId,
     ) -> Result<Option<(u64, Arc<Schedule>)>> {
+        let queue = self.queue(queue);
         let mut cmd = redis::cmd("HGET");
-        cmd.arg(self.queue(queue).keys.schedules()).arg(schedule.as_str());
-        let stored = Reply::new(operation, self.call(operation, &cmd).await?).text_or_nil()?;
+        cmd.arg(queue.keys.schedules()).arg(schedule.as_str());
+        let stored =
+            Reply::new(operation, self.call(operation, &queue, &cmd).await?).text_or_nil()?;
         let Some(text) = stored else { return Ok(None) };
         let record = record(schedule.as_str(), &text).ok_or_else(|| {
             let message = "the stored schedule cannot be read";
@@ -173,7 +206,7 @@ impl Store {
     ) -> Result<Option<QueueName>> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(&self.names.schedules).arg(schedule.as_str());
-        let queue = Reply::new(operation, self.call(operation, &cmd).await?).text_or_nil()?;
+        let queue = Reply::new(operation, self.call_home(operation, &cmd).await?).text_or_nil()?;
         Ok(queue.and_then(|queue| QueueName::new(queue).ok()))
     }
 
@@ -187,7 +220,7 @@ impl Store {
         let queue = self.queue(queue);
         let mut cmd = script::UNSCHEDULE.call(&queue.keys, &Named::default());
         cmd.arg(schedule.as_str()).arg(&self.names.schedules);
-        Reply::new(operation, self.call(operation, &cmd).await?).int()
+        Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()
     }
 
     async fn learn_states(

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use crate::fault::{Fault, What};
-use crate::link::good;
+use crate::sent::good;
 use crate::tls::Tls;
 
 /// How long the others have to answer once one has.

@@ -16,8 +16,9 @@ use tracing::{info, warn};
 use crate::envelope::VERSION;
 use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
-use crate::link::good;
 use crate::script;
+use crate::sent::good;
+use crate::slot::Slot;
 use crate::tls::Tls;
 use crate::url::Named;
 
@@ -27,6 +28,10 @@ const CHECK: &str = include_str!("scripts/check.lua");
 /// The oldest server whose commands the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
 
+/// How many keys are tried to find one that a server has: enough where that is a hundredth of the
+/// store.
+const MOST_CHECKS: usize = 1000;
+
 /// A server, and how to open a connection to it.
 pub(crate) struct Server {
     named: Named,
@@ -34,13 +39,19 @@ pub(crate) struct Server {
     /// Without user and password.
     shown: String,
     names: std::sync::Arc<NamespaceKeys>,
-    /// Keys, and channels, that nobody uses: one as those of the namespace are, one as those of
-    /// its queues.
-    checks: [String; 2],
+    /// Channels that nobody uses: one as those of the namespace are, one as those of its queues.
+    silent: [String; 2],
     /// How long an answer may take, and opening a connection.
     response: Duration,
     /// What was said of it the last time, so that it is said once.
     said: Mutex<Option<Looked>>,
+}
+
+/// Which of the servers of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Node {
+    /// The only one, wherever its name leads.
+    Only,
 }
 
 /// What a look at a server has shown.
@@ -66,13 +77,21 @@ impl Server {
         let shown = named.shown();
         // Two tries fit into the time that a call may take.
         let response = connect * 2 / 5;
-        let checks = [names.check.clone(), names.check.replacen('}', ":check}", 1)];
-        Ok(Self { named, tls, shown, names, checks, response, said: Mutex::new(None) })
+        let silent = [names.check.clone(), queue_check(&names, 0)];
+        Ok(Self { named, tls, shown, names, silent, response, said: Mutex::new(None) })
+    }
+
+    /// Where one of the servers is, without user and password.
+    pub(crate) fn shown(&self, node: &Node) -> String {
+        match node {
+            Node::Only => self.shown.clone(),
+        }
     }
 
     /// Opens a connection whose pushed messages go to `push`.
     pub(crate) async fn open(
         &self,
+        node: &Node,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<MultiplexedConnection, Fault> {
         let config = AsyncConnectionConfig::new()
@@ -82,7 +101,7 @@ impl Server {
                 push(message);
                 Ok::<(), std::convert::Infallible>(())
             });
-        let info = self.locate().await?;
+        let info = self.locate(node).await?;
         let client = match &self.tls {
             Some(tls) => tls.client(info)?,
             None => Client::open(info)?,
@@ -99,7 +118,7 @@ impl Server {
     }
 
     /// Where it is now, and how to connect to it.
-    async fn locate(&self) -> Result<ConnectionInfo, Fault> {
+    async fn locate(&self, _: &Node) -> Result<ConnectionInfo, Fault> {
         let info = match &self.named {
             Named::Server(info) => info.clone(),
             Named::Sentinels(sentinels) => {
@@ -114,9 +133,13 @@ impl Server {
     /// Looks whether a fresh connection leads to a server that can do what is needed, gives it the
     /// scripts, and says once what people should know of it. In few round trips: a process that
     /// comes back over a slow network has callers who wait.
+    ///
+    /// `shown` is how it is called, and `has` tells which parts of the store it has.
     pub(crate) async fn prepare(
         &self,
+        shown: &str,
         connection: &mut MultiplexedConnection,
+        has: impl Fn(Slot) -> bool,
     ) -> Result<(), Fault> {
         let began = Instant::now();
         let _: Value = redis::cmd("PING").query_async(connection).await?;
@@ -125,12 +148,21 @@ impl Server {
         let sha = redis::Script::new(CHECK).get_hash().to_owned();
         let mut questions = redis::pipe();
         questions.cmd("INFO");
+        let is_home = has(Slot::of(&self.names.check));
+        let of_queue = check_of_queue(&self.names, has);
+        let of_namespace = is_home.then(|| self.names.check.clone()).or_else(|| of_queue.clone());
         // By both ways in which scripts are called.
-        for ((way, script), check) in [("EVAL", CHECK), ("EVALSHA", &sha)].iter().zip(&self.checks)
-        {
-            questions.cmd(way).arg(script).arg(1).arg(check).arg(check);
+        let ways = [("EVAL", CHECK, of_namespace), ("EVALSHA", &sha, of_queue)];
+        let mut checks = Vec::new();
+        for (way, script, check) in ways {
+            if let Some(check) = check {
+                questions.cmd(way).arg(script).arg(1).arg(&check).arg(&check);
+                checks.push(check);
+            }
         }
-        questions.cmd("GET").arg(&self.names.format);
+        if is_home {
+            questions.cmd("GET").arg(&self.names.format);
+        }
         for script in script::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
@@ -140,15 +172,17 @@ impl Server {
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
 
         let looked = self.look(next())?;
-        for check in &self.checks {
+        for check in &checks {
             self.check_permissions(check, next())?;
         }
-        let format = read(next()?)?;
+        let format = if is_home { Some(read(next()?)?) } else { None };
         answers.try_for_each(|loaded| loaded.map(drop))?;
-        self.check_format(connection, format).await?;
+        if let Some(format) = format {
+            self.check_format(connection, format).await?;
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.as_ref() != Some(&looked) {
-            self.say(&looked, round_trip);
+            say(shown, &looked, round_trip);
             *said = Some(looked);
         }
         Ok(())
@@ -211,7 +245,7 @@ impl Server {
     /// Channels on which nothing is ever said but by such tries: who may not subscribe to them is
     /// told so at once, and not when it first has to wait for something.
     pub(crate) fn silent_channels(&self) -> &[String] {
-        &self.checks
+        &self.silent
     }
 
     async fn check_format(
@@ -242,33 +276,59 @@ impl Server {
             )),
         }
     }
-
-    fn say(&self, looked: &Looked, round_trip: Duration) {
-        let Looked { hidden, version, policy, append_only } = looked;
-        if *hidden {
-            warn!(server = %self, ?round_trip, "connected to redis; the user may not use INFO: \
-                version and settings of the server are not checked");
-            return;
-        }
-        info!(server = %self, version, maxmemory_policy = policy, append_only, ?round_trip,
-            "connected to redis");
-        if policy != "noeviction" {
-            warn!(server = %self,
-                "the server's maxmemory-policy is {policy}: when it is full it will DELETE JOBS \
-                 without a word; set maxmemory-policy noeviction");
-        }
-        if !append_only {
-            warn!(server = %self,
-                "the server's appendonly is no: when it dies, jobs since its last snapshot are \
-                 lost; set appendonly yes, unless they may be");
-        }
-    }
 }
 
 /// Where the server is, without user and password.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
+    }
+}
+
+/// A key as those of queues are, that no queue has.
+fn queue_check(names: &NamespaceKeys, number: usize) -> String {
+    let number = if number == 0 { String::new() } else { number.to_string() };
+    names.check.replacen('}', &format!(":check{number}}}"), 1)
+}
+
+/// Such a key, in a part of the store that a server has.
+fn check_of_queue(names: &NamespaceKeys, has: impl Fn(Slot) -> bool) -> Option<String> {
+    let checks = (0..MOST_CHECKS).map(|number| queue_check(names, number));
+    checks.into_iter().find(|check| has(Slot::of(check)))
+}
+
+fn say(server: &str, looked: &Looked, round_trip: Duration) {
+    let Looked { hidden, version, policy, append_only } = looked;
+    if *hidden {
+        warn!(
+            server,
+            ?round_trip,
+            "connected to redis; the user may not use INFO: \
+            version and settings of the server are not checked"
+        );
+        return;
+    }
+    info!(
+        server,
+        version,
+        maxmemory_policy = policy,
+        append_only,
+        ?round_trip,
+        "connected to redis"
+    );
+    if policy != "noeviction" {
+        warn!(
+            server,
+            "the server's maxmemory-policy is {policy}: when it is full it will DELETE JOBS \
+             without a word; set maxmemory-policy noeviction"
+        );
+    }
+    if !append_only {
+        warn!(
+            server,
+            "the server's appendonly is no: when it dies, jobs since its last snapshot are \
+             lost; set appendonly yes, unless they may be"
+        );
     }
 }
 

@@ -1,9 +1,10 @@
-//! The store as this process knows it: the link to the server, and what is local to each queue.
+//! The store as this process knows it: the links to its servers, and what is local to each queue.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
     AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, Schedule,
@@ -14,22 +15,23 @@ use tokio::time::Instant;
 use crate::enqueue::Lanes;
 use crate::envelope::millis;
 use crate::keys::{NamespaceKeys, QueueKeys};
-use crate::link::{Link, Listener};
+use crate::link::Subscription;
+use crate::links::{Links, Listener, Target};
 use crate::reckoning::Reckoning;
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::slot::Slot;
 use crate::wakeup::{Bell, Wakeups};
 
 /// What adapter and heart share.
 pub(crate) struct Store {
-    pub(crate) link: Link,
+    pub(crate) links: Links,
     pub(crate) server: Arc<Server>,
     pub(crate) settings: StoreSettings,
     pub(crate) names: Arc<NamespaceKeys>,
     /// The definitions that were read last, each with the revision it was read of.
     pub(crate) definitions: Mutex<BTreeMap<ScheduleId, (u64, Arc<Schedule>)>>,
     pub(crate) local: Arc<Local>,
-    pub(crate) reckoning: Reckoning,
 }
 
 /// What this process keeps for itself.
@@ -38,9 +40,10 @@ pub(crate) struct Local {
     pub(crate) process: String,
     /// Rung when schedules change.
     pub(crate) schedules: Bell,
-    /// Somebody waits for changes of schedules.
-    watches_schedules: AtomicBool,
-    schedules_subscribed: AtomicBool,
+    /// How it hears of that.
+    schedules_channel: Subscription,
+    /// The part of the store that has the keys of the namespace.
+    home: Slot,
     namespace: Namespace,
     names: Arc<NamespaceKeys>,
     queues: RwLock<BTreeMap<QueueName, Arc<Queue>>>,
@@ -50,16 +53,29 @@ pub(crate) struct Local {
 pub(crate) struct Queue {
     pub(crate) name: QueueName,
     pub(crate) keys: QueueKeys,
-    pub(crate) channel: String,
+    /// The part of the store that it is in.
+    pub(crate) slot: Slot,
+    /// How this process hears of it.
+    channel: Subscription,
     pub(crate) wakeups: Wakeups,
-    /// Whether this process wants to hear of it.
-    listens: AtomicBool,
-    subscribed: AtomicBool,
+    pub(crate) reckoning: Reckoning,
     /// The connection on which the queue was made known.
     registered: AtomicU64,
     /// The incarnations that hold jobs, as they were when somebody last looked.
     pub(crate) holders: Mutex<Vec<String>>,
     pub(crate) lanes: Lanes,
+}
+
+impl Queue {
+    /// Where its commands go.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target { slot: self.slot, hears: Some(&self.channel) }
+    }
+
+    /// Has this process hear of what happens in it, from the next command on.
+    pub(crate) fn listen(&self) {
+        self.channel.want();
+    }
 }
 
 impl Store {
@@ -75,16 +91,15 @@ impl Store {
         let local = Arc::new(Local {
             process: format!("{:016x}", fastrand::u64(..)),
             schedules: Bell::default(),
-            watches_schedules: AtomicBool::new(false),
-            schedules_subscribed: AtomicBool::new(false),
+            schedules_channel: Subscription::new(names.schedules.clone()),
+            home: Slot::of(&names.queues),
             namespace: connection.namespace,
             names: names.clone(),
             queues: RwLock::default(),
         });
-        let link = Link::new(server.clone(), settings.connect_timeout, local.clone());
+        let links = Links::new(server.clone(), settings.connect_timeout, local.clone());
         let definitions = Mutex::default();
-        let reckoning = Reckoning::default();
-        Ok(Arc::new(Self { link, server, settings, names, definitions, local, reckoning }))
+        Ok(Arc::new(Self { links, server, settings, names, definitions, local }))
     }
 
     /// What this process knows of a queue.
@@ -92,13 +107,35 @@ impl Store {
         self.local.queue(name)
     }
 
-    pub(crate) async fn call(&self, operation: &'static str, cmd: &Cmd) -> Result<Value> {
-        self.link.call(operation, cmd).await
+    /// Sends a command that is about a queue.
+    pub(crate) async fn call(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        cmd: &Cmd,
+    ) -> Result<Value> {
+        self.links.call(operation, queue.target(), cmd).await
+    }
+
+    /// Sends a command that is about the namespace.
+    pub(crate) async fn call_home(&self, operation: &'static str, cmd: &Cmd) -> Result<Value> {
+        self.links.call(operation, self.home(), cmd).await
+    }
+
+    /// Where commands go that are about the namespace.
+    fn home(&self) -> Target<'_> {
+        Target { slot: self.local.home, hears: Some(&self.local.schedules_channel) }
+    }
+
+    /// Has this process hear of changes of schedules, from the next command on that is about the
+    /// namespace.
+    pub(crate) fn listen_to_schedules(&self) {
+        self.local.schedules_channel.want();
     }
 
     /// Makes sure that a queue is known by name, before the first thing is written to it.
     pub(crate) async fn register(&self, operation: &'static str, queue: &Queue) -> Result<()> {
-        self.register_until(operation, queue, self.link.deadline()).await
+        self.register_until(operation, queue, self.links.deadline()).await
     }
 
     /// The same, for at most until then.
@@ -108,14 +145,14 @@ impl Store {
         queue: &Queue,
         deadline: Instant,
     ) -> Result<()> {
-        let epoch = self.link.epoch();
+        let epoch = self.links.epoch(self.local.home);
         // Once a connection: a failover may have lost it.
         if epoch != 0 && queue.registered.load(Ordering::Relaxed) == epoch {
             return Ok(());
         }
         let mut add = redis::cmd("SADD");
         add.arg(&self.names.queues).arg(queue.name.as_str());
-        if let Err(error) = self.link.call_until(operation, &add, deadline).await {
+        if let Err(error) = self.links.call_until(operation, self.home(), &add, deadline).await {
             let is_known = || self.is_registered(operation, queue, deadline);
             // A server that is full adds nothing, and the queue's jobs can be settled all the same.
             if error.kind() != ErrorKind::Capacity || !is_known().await? {
@@ -134,37 +171,8 @@ impl Store {
     ) -> Result<bool> {
         let mut ask = redis::cmd("SMISMEMBER");
         ask.arg(&self.names.queues).arg(queue.name.as_str());
-        let answer = self.link.call_until(operation, &ask, deadline).await?;
+        let answer = self.links.call_until(operation, self.home(), &ask, deadline).await?;
         Ok(Reply::new(operation, answer).int()? == 1)
-    }
-
-    /// Makes sure that this process hears of what happens in a queue.
-    pub(crate) async fn subscribe(&self, operation: &'static str, queue: &Queue) -> Result<()> {
-        // From now on, every new connection subscribes before anything else is sent on it.
-        queue.listens.store(true, Ordering::SeqCst);
-        self.subscribe_once(operation, &queue.channel, &queue.subscribed).await
-    }
-
-    /// Makes sure that this process hears of changes of schedules.
-    pub(crate) async fn subscribe_to_schedules(&self, operation: &'static str) -> Result<()> {
-        let local = &self.local;
-        local.watches_schedules.store(true, Ordering::SeqCst);
-        self.subscribe_once(operation, &self.names.schedules, &local.schedules_subscribed).await
-    }
-
-    /// Several who come at the same time all do it, which does no harm: none may depend on how soon
-    /// another's future is polled.
-    async fn subscribe_once(
-        &self,
-        operation: &'static str,
-        channel: &str,
-        is_done: &AtomicBool,
-    ) -> Result<()> {
-        if !is_done.load(Ordering::SeqCst) {
-            self.link.subscribe(operation, channel).await?;
-            is_done.store(true, Ordering::SeqCst);
-        }
-        Ok(())
     }
 
     /// Adds what this process keeps of finished jobs to a call.
@@ -176,7 +184,7 @@ impl Store {
 
     /// Refuses what is called after the end.
     pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
-        if self.link.is_closed() {
+        if self.links.is_closed() {
             let message = "the connection to the store was shut down";
             return Err(AdapterError::new(ErrorKind::Closed, operation, message));
         }
@@ -186,25 +194,26 @@ impl Store {
     /// Takes this process's name out of the idle lists, as far as that can be done at once, and
     /// lets go of the connection.
     pub(crate) async fn close(&self) {
-        if self.link.is_closed() {
+        if self.links.is_closed() {
             return;
         }
-        let listens = |queue: &&Arc<Queue>| queue.listens.load(Ordering::SeqCst);
-        let leave = |set: &str| {
-            let mut cmd = redis::cmd("SREM");
-            cmd.arg(set).arg(&self.local.process);
-            cmd
+        let leave = async |queue: Arc<Queue>| {
+            let leave = |set: &str| {
+                let mut cmd = redis::cmd("SREM");
+                cmd.arg(set).arg(&self.local.process);
+                cmd
+            };
+            let commands = [queue.keys.idle(), queue.keys.sweepers()].map(leave).into();
+            self.links.call_all("shutdown", queue.target(), commands).await
         };
-        let queues = self.local.queues();
-        let sets = queues.iter().filter(listens).flat_map(|q| [q.keys.idle(), q.keys.sweepers()]);
-        let commands: Vec<_> = sets.map(leave).collect();
-        if self.link.epoch() != 0 {
-            let leaving = self.link.call_all("shutdown", commands);
-            // Who wakes a process that is gone sees that nobody heard it.
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(500), leaving).await;
-        }
-        self.link.close();
-        self.local.connected();
+        let listens =
+            |queue: &Arc<Queue>| queue.channel.is_wanted() && self.links.epoch(queue.slot) != 0;
+        let queues = self.local.queues().into_iter().filter(listens);
+        // Who wakes a process that is gone sees that nobody heard it.
+        let leaving = join_all(queues.map(leave));
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), leaving).await;
+        self.links.close();
+        self.local.missed(&|_| true);
     }
 }
 
@@ -227,11 +236,11 @@ impl Local {
         let keys = QueueKeys::new(&self.namespace, name, self.names.clone());
         Queue {
             name: name.clone(),
-            channel: keys.channel(&self.process),
+            slot: Slot::of(keys.jobs()),
+            channel: Subscription::new(keys.channel(&self.process)),
             keys,
             wakeups: Wakeups::default(),
-            listens: AtomicBool::new(false),
-            subscribed: AtomicBool::new(false),
+            reckoning: Reckoning::default(),
             registered: AtomicU64::new(0),
             holders: Mutex::default(),
             lanes: Lanes::default(),
@@ -245,26 +254,23 @@ impl Local {
 }
 
 impl Listener for Local {
-    fn channels(&self) -> Vec<String> {
-        let queues = self.queues();
-        let listens = queues.iter().filter(|queue| queue.listens.load(Ordering::SeqCst));
-        let schedules = self.watches_schedules.load(Ordering::SeqCst);
-        let schedules = schedules.then(|| self.names.schedules.clone());
-        listens.map(|queue| queue.channel.clone()).chain(schedules).collect()
-    }
-
     fn message(&self, channel: &[u8], payload: &[u8]) {
         if channel == self.names.schedules.as_bytes() {
             return self.schedules.ring();
         }
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queues.values().find(|queue| queue.channel.as_bytes() == channel) {
+        if let Some(queue) =
+            queues.values().find(|queue| queue.channel.channel.as_bytes() == channel)
+        {
             queue.wakeups.message(payload);
         }
     }
 
-    fn connected(&self) {
-        self.schedules.ring();
-        self.queues().iter().for_each(|queue| queue.wakeups.ring_all());
+    fn missed(&self, parts: &dyn Fn(Slot) -> bool) {
+        if parts(self.home) {
+            self.schedules.ring();
+        }
+        let queues = self.queues();
+        queues.iter().filter(|queue| parts(queue.slot)).for_each(|queue| queue.wakeups.ring_all());
     }
 }

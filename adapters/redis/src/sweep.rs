@@ -28,13 +28,13 @@ impl Store {
         let operation = "sweep";
         self.check_open(operation)?;
         let queue = self.queue(name);
-        self.subscribe(operation, &queue).await?;
+        queue.listen();
         let ticket = queue.wakeups.sweep.ticket();
         let StoreSettings { grace, lease, .. } = self.settings;
         let mut cmd = script::SWEEP.call(&queue.keys, &Named::default());
         cmd.arg(&self.local.process).arg(millis(grace)).arg(millis(lease));
         self.add_retention(&mut cmd);
-        let mut reply = Reply::new(operation, self.call(operation, &cmd).await?);
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
         let mut answer = SweepAnswer::new(Timestamp::from_millis(reply.int()?), ticket);
         answer.promoted = count(reply.int()?);
         answer.trimmed = count(reply.int()?);
@@ -74,7 +74,7 @@ impl Store {
         self.add_retention(&mut cmd);
         cmd.arg(&CRASHED[..]);
         while answer.recovered.len() < MOST_RECOVERED {
-            let mut reply = Reply::new("sweep", self.call("sweep", &cmd).await?);
+            let mut reply = Reply::new("sweep", self.call("sweep", queue, &cmd).await?);
             answer.now = Timestamp::from_millis(reply.int()?);
             let more = reply.int()? == 1;
             while reply.len() > 0 {

@@ -16,20 +16,13 @@ fn wait(adapter: &Arc<RedisAdapter>, watch: Watch) -> tokio::task::JoinHandle<Re
     tokio::spawn(async move { adapter.wait(watch).await })
 }
 
-/// It is there, and listens to its queue, on a new connection.
-async fn connected_again(world: &World) {
-    let channels = ["PUBSUB", "CHANNELS", "{test:work}:idle:*"];
-    eventually("it listens", || !world.server.call(&channels).array().is_empty()).await;
-}
-
 #[tokio::test]
 async fn a_worker_whose_connection_was_cut_is_woken_by_another_process() {
     let world = World::new();
     let (adapter, other) = (world.adapter(), world.other());
     let (mut worker, watch) = idle(&adapter).await;
     world.proxy.cut();
-    connected_again(&world).await;
-    // Whoever waited looks again, since it may have missed something; and waits on.
+    // Whoever waited looks again, since it may have missed something, and listens again by that.
     soon("it looks again", wait(&adapter, watch)).await.unwrap().unwrap();
     let answer = worker.exchange(&worker.turn(&[], 1)).await;
     let waiting = wait(&adapter, Watch::Work(work(), answer.ticket));

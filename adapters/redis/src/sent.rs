@@ -1,0 +1,89 @@
+//! What is sent: a command, or several at once.
+
+use std::borrow::Cow;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, Value};
+
+use crate::fault::Fault;
+use crate::script;
+
+/// A command, or several that are sent together. Several are not one step.
+pub(crate) enum Sent<'a> {
+    One(Cow<'a, Cmd>),
+    Many(Cow<'a, Pipeline>, usize),
+}
+
+impl<'a> Sent<'a> {
+    pub(crate) fn one(cmd: &'a Cmd) -> Self {
+        Self::One(Cow::Borrowed(cmd))
+    }
+
+    pub(crate) fn many(commands: Vec<Cmd>) -> Self {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count);
+        for cmd in commands {
+            pipeline.add_command(cmd);
+        }
+        Self::Many(Cow::Owned(pipeline), count)
+    }
+
+    /// Whether some of it can have been executed though an error came back.
+    pub(crate) fn is_several(&self) -> bool {
+        matches!(self, Self::Many(_, count) if *count > 1)
+    }
+
+    pub(crate) async fn on(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Vec<Value>, Fault> {
+        match self {
+            Self::One(cmd) => Ok(vec![good(connection.send_packed_command(cmd).await?)?]),
+            Self::Many(pipeline, count) => {
+                let values = connection.send_packed_commands(pipeline, 0, *count).await?;
+                values.into_iter().map(good).collect()
+            }
+        }
+    }
+
+    /// The same, for a server that has lost its scripts.
+    pub(crate) fn with_sources(&self) -> Self {
+        match self {
+            Self::One(cmd) => Self::One(Cow::Owned(with_source(cmd))),
+            Self::Many(pipeline, count) => {
+                let mut all = Pipeline::with_capacity(*count);
+                for cmd in pipeline.cmd_iter() {
+                    all.add_command(with_source(cmd));
+                }
+                Self::Many(Cow::Owned(all), *count)
+            }
+        }
+    }
+}
+
+/// A value, unless it is an error.
+pub(crate) fn good(value: Value) -> Result<Value, Fault> {
+    match value {
+        Value::ServerError(error) => Err(redis::RedisError::from(error).into()),
+        value => Ok(value),
+    }
+}
+
+/// The call of a script with the script itself instead of its name: it is executed even where the
+/// server forgets its scripts all the time.
+fn with_source(cmd: &Cmd) -> Cmd {
+    let arguments: Vec<&[u8]> = cmd
+        .args_iter()
+        .map(|argument| match argument {
+            redis::Arg::Simple(argument) => argument,
+            _ => b"",
+        })
+        .collect();
+    let [b"EVALSHA", sha, rest @ ..] = &arguments[..] else { return cmd.clone() };
+    let Some(script) = script::all().find(|script| script.sha.as_bytes() == *sha) else {
+        return cmd.clone();
+    };
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(&script.source).arg(rest);
+    cmd
+}
