@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiftwork_adapter::{Beat, BeatReply, ErrorKind, Heart, Result, StoreSettings};
+use shiftwork_adapter::{AdapterError, Beat, BeatReply, ErrorKind, Heart, Result, StoreSettings};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error};
 
@@ -131,15 +131,20 @@ async fn beat(
             return Err(error);
         }
     };
+    let mut unanswered = None;
     for (reply, (beat, ledger)) in replies.into_iter().zip(due) {
         match reply {
             BeatReply::Renewed { cancelled } if cancelled.is_empty() => {}
             BeatReply::Renewed { cancelled } => ledger.tell(cancelled, None),
             BeatReply::Expired => ledger.tell(Vec::new(), Some(beat.incarnation)),
+            BeatReply::Unanswered { why } => {
+                let error = AdapterError::new(ErrorKind::Unavailable, "beat", why);
+                unanswered = Some(error.with_context("queue", &beat.queue));
+            }
             other => debug!(?other, "a heartbeat's answer that this version does not know"),
         }
     }
-    Ok(())
+    unanswered.map_or(Ok(()), Err)
 }
 
 /// How long a worker may take to get round: a lease. Where that is shorter, as long as it may take

@@ -197,6 +197,7 @@ pub trait JobAdapter: Send + Sync + 'static {
 /// Renews leases. Lives on one thread, and is asked by it alone.
 #[async_trait]
 pub trait Heart: Send {
-    /// Renews each lease to its whole length from now. Answers in the order given.
+    /// Renews each lease to its whole length from now. Answers in the order given; an error where
+    /// none of them could be renewed.
     async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>>;
 }

@@ -250,6 +250,12 @@ pub enum BeatReply {
     /// The incarnation is no more, as in [`ExchangeReply::Expired`]; or it holds nothing and has
     /// not spoken yet, and there is nothing to renew.
     Expired,
+    /// The part of the store that has the queue did not answer, others did: whether the lease was
+    /// renewed is not known.
+    Unanswered {
+        /// Why, for people.
+        why: String,
+    },
 }
 
 /// What one sweep of a queue did, and when the next is needed.

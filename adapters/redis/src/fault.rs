@@ -3,6 +3,8 @@
 use redis::{ErrorKind as RedisKind, RedisError};
 use shiftwork_adapter::{AdapterError, Effect, ErrorKind};
 
+use crate::slot::{SLOTS, Slot};
+
 /// A command that failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
@@ -11,6 +13,9 @@ pub(crate) struct Fault {
     pub(crate) message: String,
     /// It came in the middle of a script, which may have written something before.
     pub(crate) midway: bool,
+    /// The part of the store that another server has, and where that is; without a host, where the
+    /// one is that said so.
+    pub(crate) moved: Option<(Slot, String, u16)>,
 }
 
 /// What a failed command says.
@@ -42,7 +47,7 @@ pub(crate) enum What {
 
 impl Fault {
     pub(crate) fn new(what: What, message: impl Into<String>) -> Self {
-        Self { what, message: message.into(), midway: false }
+        Self { what, message: message.into(), midway: false, moved: None }
     }
 
     /// Whether the server is away, and may be back.
@@ -75,8 +80,17 @@ impl From<RedisError> for Fault {
         let text = text(&error);
         let what = what(&error, &text);
         // A server names the script in what a command inside of it says.
-        Self { what, message: explained(what, &text), midway: text.contains("user_script") }
+        let midway = text.contains("user_script");
+        Self { what, message: explained(what, &text), midway, moved: moved(&text) }
     }
+}
+
+/// Reads `MOVED slot host:port`.
+fn moved(text: &str) -> Option<(Slot, String, u16)> {
+    let (slot, address) = text.strip_prefix("MOVED ")?.split_once(' ')?;
+    let (host, port) = address.rsplit_once(':')?;
+    let slot = slot.parse().ok().filter(|slot| *slot < SLOTS)?;
+    Some((Slot(slot), host.to_owned(), port.parse().ok()?))
 }
 
 /// What the server said, in its own words; of what it did not say, the library's.
@@ -178,8 +192,8 @@ fn explained(what: What, text: &str) -> String {
              `databases` says how many there are, counted from 0"
         ),
         What::Moved => format!(
-            "the server is a node of a cluster ({text}), which this version of shiftwork cannot \
-             use; use a single server"
+            "the server is a node of a cluster ({text}); set JOBS_REDIS_URL to redis-cluster:// \
+             instead of redis://"
         ),
         _ => text.to_owned(),
     }
@@ -251,6 +265,16 @@ mod tests {
             assert_eq!((fault.what, fault.midway), (what, midway), "{reply}: {}", fault.message);
             assert!(fault.message.contains(reply), "{reply}: {}", fault.message);
         }
+    }
+
+    #[test]
+    fn where_a_part_of_the_store_went_is_understood() {
+        let moved = |reply| said(reply).moved;
+        assert_eq!(moved("MOVED 3999 a:6381"), Some((Slot(3999), "a".into(), 6381)));
+        assert_eq!(moved("MOVED 3999 ::1:6381"), Some((Slot(3999), "::1".into(), 6381)));
+        assert_eq!(moved("MOVED 3999 :6381"), Some((Slot(3999), String::new(), 6381)));
+        assert_eq!(moved("MOVED 16384 a:6381"), None);
+        assert_eq!(moved("ASK 3999 a:6381"), None);
     }
 
     #[test]

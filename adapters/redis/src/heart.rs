@@ -1,11 +1,14 @@
-//! Renewing leases, on a connection of its own: a busy or stuck one costs no lease.
+//! Renewing leases, on connections of its own: a busy or stuck one costs no lease.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use shiftwork_adapter::{AdapterError, Beat, BeatReply, Effect, Heart, Result};
+use tokio::time::timeout;
 
 use crate::envelope::millis;
 use crate::fault::{Fault, What};
@@ -15,50 +18,127 @@ use crate::sent::Sent;
 use crate::server::Node;
 use crate::store::Store;
 
+const OPERATION: &str = "beat";
+
 /// A way to renew leases. One that failed is replaced by whoever has it.
 pub(crate) struct RedisHeart {
     store: Arc<Store>,
-    connection: MultiplexedConnection,
+    /// To each server that it needs.
+    connections: HashMap<Node, MultiplexedConnection>,
 }
 
 impl RedisHeart {
     pub(crate) async fn connect(store: Arc<Store>) -> Result<Self> {
         let operation = "heart";
         store.check_open(operation)?;
-        let opened = store.server.open(&Node::Only, |_| {}).await;
-        let connection = opened.map_err(|fault| told(&store, operation, fault, Effect::None))?;
-        Ok(Self { store, connection })
+        let mut connections = HashMap::new();
+        if store.server.cluster().is_some() {
+            // To the nodes that it needs, once it needs them.
+            store.links.known(operation).await?;
+        } else {
+            let opened = store.server.open(&Node::Only, |_| {}).await;
+            let told = |fault| told(&store, &Node::Only, operation, fault, Effect::None);
+            connections.insert(Node::Only, opened.map_err(told)?);
+        }
+        Ok(Self { store, connections })
     }
 }
 
 #[async_trait]
 impl Heart for RedisHeart {
     async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>> {
-        let operation = "beat";
-        self.store.check_open(operation)?;
-        if beats.is_empty() {
-            return Ok(Vec::new());
+        self.store.check_open(OPERATION)?;
+        let mut nodes: HashMap<Option<Node>, Vec<usize>> = HashMap::new();
+        for (place, beat) in beats.iter().enumerate() {
+            let node = self.store.links.node(self.store.queue(&beat.queue).slot);
+            nodes.entry(node).or_default().push(place);
         }
-        let beat = |beat: &Beat| {
-            let keys = &self.store.queue(&beat.queue).keys;
+        let beating = nodes.into_iter().map(|(node, places)| {
+            let connection = node.as_ref().and_then(|node| self.connections.remove(node));
+            let beats = places.iter().map(|place| &beats[*place]).collect::<Vec<_>>();
+            let store = &self.store;
+            async move {
+                let answer = beat(store, node.as_ref(), connection, &beats).await;
+                (node, places, answer)
+            }
+        });
+        let (mut replies, mut failed) = (vec![BeatReply::Expired; beats.len()], None);
+        let mut renewed = false;
+        for (node, places, answer) in join_all(beating).await {
+            match answer {
+                Ok((connection, answers)) => {
+                    renewed = true;
+                    self.connections.extend(node.map(|node| (node, connection)));
+                    for (place, reply) in places.into_iter().zip(answers) {
+                        replies[place] = reply;
+                    }
+                }
+                Err(error) => {
+                    for place in places {
+                        replies[place] = BeatReply::Unanswered { why: error.to_string() };
+                    }
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if !renewed => Err(error),
+            _ => Ok(replies),
+        }
+    }
+}
+
+/// Renews leases of queues that one server has, and hands the connection back.
+async fn beat(
+    store: &Store,
+    node: Option<&Node>,
+    connection: Option<MultiplexedConnection>,
+    beats: &[&Beat],
+) -> Result<(MultiplexedConnection, Vec<BeatReply>)> {
+    let Some(node) = node else {
+        let fault = Fault::new(What::Unready, "no node of the cluster is known to have the queue");
+        return Err(told(store, &Node::Only, OPERATION, fault, Effect::None));
+    };
+    let renewing = async {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => store.server.open(node, |_| {}).await?,
+        };
+        let beat = |beat: &&Beat| {
+            let keys = &store.queue(&beat.queue).keys;
             let mut cmd = script::BEAT.call(keys, &keys.of(beat.incarnation));
-            cmd.arg(beat.incarnation.to_string()).arg(millis(self.store.settings.lease));
+            cmd.arg(beat.incarnation.to_string()).arg(millis(store.settings.lease));
             cmd
         };
         let sent = Sent::many(beats.iter().map(beat).collect());
-        let answers = match sent.on(&mut self.connection).await {
+        let answers = match sent.on(&mut connection).await {
             // The server has lost its scripts.
             Err(fault) if fault.what == What::NoScript => {
-                sent.with_sources().on(&mut self.connection).await
+                sent.with_sources().on(&mut connection).await
             }
             answers => answers,
         };
+        Ok((connection, answers?))
+    };
+    // Who asks waits for all together, and is to be told of those that answer.
+    let is_one_of_many = store.server.cluster().is_some();
+    let patience = store.settings.lease / if is_one_of_many { HASTE } else { 1 };
+    let renewed = match timeout(patience, renewing).await {
+        Ok(renewed) => renewed,
+        Err(_) => Err(Fault::new(What::Silent, "no answer in time")),
+    };
+    let (connection, answers) = renewed.map_err(|fault| {
+        // The next beat goes where the queue is.
+        store.links.moved(&fault, node);
         // A renewal that may have happened does no harm.
-        let told = |fault| told(&self.store, operation, fault, Effect::Unknown);
-        let answers = answers.map_err(told)?;
-        answers.into_iter().map(|answer| read(operation, answer)).collect()
-    }
+        told(store, node, OPERATION, fault, Effect::Unknown)
+    })?;
+    let replies = answers.into_iter().map(|answer| read(OPERATION, answer));
+    Ok((connection, replies.collect::<Result<_>>()?))
 }
+
+/// A server has this part of a lease to answer a beat, where others are asked at the same time.
+const HASTE: u32 = 8;
 
 fn read(operation: &'static str, answer: Value) -> Result<BeatReply> {
     let mut reply = Reply::new(operation, answer);
@@ -69,6 +149,12 @@ fn read(operation: &'static str, answer: Value) -> Result<BeatReply> {
     }
 }
 
-fn told(store: &Store, operation: &'static str, fault: Fault, effect: Effect) -> AdapterError {
-    fault.into_error(operation, effect).with_context("server", &store.server)
+fn told(
+    store: &Store,
+    node: &Node,
+    operation: &'static str,
+    fault: Fault,
+    effect: Effect,
+) -> AdapterError {
+    fault.into_error(operation, effect).with_context("server", store.server.shown(node))
 }

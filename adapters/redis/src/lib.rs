@@ -15,7 +15,7 @@
 //!                        link         one connection, and the supervisor that keeps it up
 //!                          │
 //!                        server ──▶ redis-server        wakeup ◀── what the server pushes
-//!                          └─ url, sentinel, tls   which server, and whom to trust
+//!                          └─ url, sentinel, cluster, tls   which server, and whom to trust
 //! ```
 //!
 //! # What always holds
@@ -30,6 +30,8 @@
 //! - The heart has a connection of its own, on its own thread.
 
 mod adapter;
+mod asking;
+mod cluster;
 mod enqueue;
 mod envelope;
 mod exchange;

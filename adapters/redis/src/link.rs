@@ -66,8 +66,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// A connection is there again: whatever was pushed meanwhile is lost.
     fn connected(&self, node: &Node);
 
-    /// It is gone, or none came about.
-    fn troubled(&self, node: &Node);
+    /// One is gone, or none came about.
+    fn troubled(&self);
 }
 
 #[derive(Clone)]
@@ -257,7 +257,7 @@ async fn supervise(shared: Arc<Shared>, mut breaks: mpsc::UnboundedReceiver<(u64
                     });
                 }
             }
-            shared.owner.troubled(&shared.node);
+            shared.owner.troubled();
             sleep(troubles.pause().min(shared.patience / 4)).await;
         }
     };
@@ -321,14 +321,14 @@ async fn connect(shared: &Arc<Shared>, epoch: u64) -> Result<MultiplexedConnecti
 
 /// How long the server has been away, and when that was said last.
 #[derive(Default)]
-struct Troubles {
+pub(crate) struct Troubles {
     count: u32,
     since: Option<Instant>,
     said: Option<(Instant, Duration)>,
 }
 
 impl Troubles {
-    fn meet(&mut self, server: &str, fault: &Fault) {
+    pub(crate) fn meet(&mut self, server: &str, fault: &Fault) {
         self.count += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
         let now = Instant::now();
@@ -348,7 +348,7 @@ impl Troubles {
         }
     }
 
-    fn over(&mut self, server: &str) {
+    pub(crate) fn over(&mut self, server: &str) {
         if let Some(since) = self.since.take() {
             info!(server, away_for = ?since.elapsed(), "redis is back");
         }
@@ -356,7 +356,7 @@ impl Troubles {
     }
 
     /// Twice as long each time, and somewhere between half of that and all of it.
-    fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         let longest = PAUSES.0 * 2u32.saturating_pow(self.count.saturating_sub(1).min(16));
         longest.min(PAUSES.1).mul_f64(0.5 + fastrand::f64() / 2.0)
     }

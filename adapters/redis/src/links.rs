@@ -18,15 +18,23 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use shiftwork_adapter::{AdapterError, Effect, ErrorKind, Result};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
+use crate::cluster::View;
 use crate::fault::{Fault, What};
-use crate::link::{Link, Owner, PAUSES, Ready, State, Subscription};
+use crate::link::{Link, Owner, PAUSES, Ready, State, Subscription, Troubles};
 use crate::sent::Sent;
 use crate::server::{Node, Server};
-use crate::slot::Slot;
+use crate::slot::{SLOTS, Slot};
+
+/// How long to leave the nodes of a cluster alone after they were asked where its slots are.
+const NOT_SOONER: Duration = Duration::from_millis(100);
+
+/// How soon to ask them again while one is away.
+const SOON: Duration = Duration::from_millis(400);
 
 tokio::task_local! {
     /// Until when the commands of one call may take.
@@ -34,7 +42,11 @@ tokio::task_local! {
 }
 
 /// The connections to a store. Dropped, they end.
-pub(crate) struct Links(Arc<Shared>);
+pub(crate) struct Links {
+    shared: Arc<Shared>,
+    /// Follows what the nodes of a cluster say.
+    follower: Option<JoinHandle<()>>,
+}
 
 struct Shared {
     server: Arc<Server>,
@@ -44,6 +56,8 @@ struct Shared {
     listener: Arc<dyn Listener>,
     epochs: AtomicU64,
     closed: AtomicBool,
+    /// Another server may have what one had.
+    trouble: Notify,
 }
 
 /// Who hears what the servers push, and when some of it is lost.
@@ -56,15 +70,40 @@ pub(crate) trait Listener: Send + Sync + 'static {
 }
 
 /// Which server has which part of the store.
-#[derive(Default)]
-pub(crate) struct Map {
+#[derive(Clone, Default)]
+struct Map {
     /// Each once.
     links: Vec<Arc<Link>>,
+    /// By slot, which of them; empty: the first has all.
+    table: Vec<u16>,
+    /// Why there is none, if that is known.
+    why: Option<Fault>,
 }
 
+/// In a table: nobody.
+const NOBODY: u16 = u16::MAX;
+
 impl Map {
-    fn link(&self, _: Slot) -> Option<&Arc<Link>> {
-        self.links.first()
+    fn link(&self, slot: Slot) -> Option<&Arc<Link>> {
+        match self.table.get(usize::from(slot.0)) {
+            Some(place) => self.links.get(usize::from(*place)),
+            None => self.links.first(),
+        }
+    }
+
+    fn node(&self, slot: Slot) -> Option<&Node> {
+        self.link(slot).map(|link| link.node())
+    }
+
+    /// What to tell of a slot that nobody has.
+    fn missing(&self, slot: Slot) -> Fault {
+        self.why.clone().unwrap_or_else(|| match self.links.len() {
+            0 => no_connection(),
+            _ => {
+                let message = format!("no node of the cluster has the slot {}", slot.0);
+                Fault::new(What::Unready, message)
+            }
+        })
     }
 }
 
@@ -91,10 +130,16 @@ impl Links {
             listener,
             epochs: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            trouble: Notify::new(),
         });
-        let link = shared.clone().link_to(Node::Only);
-        shared.map.send_replace(Arc::new(Map { links: vec![link] }));
-        Self(shared)
+        let follower = if shared.server.cluster().is_some() {
+            Some(tokio::spawn(follow(shared.clone())))
+        } else {
+            let links = vec![shared.link_to(Node::Only)];
+            shared.map.send_replace(Arc::new(Map { links, ..Map::default() }));
+            None
+        };
+        Self { shared, follower }
     }
 
     /// Lets all commands that `call` sends take no longer together than one may.
@@ -105,7 +150,7 @@ impl Links {
     /// Until when a call that is made now may take.
     pub(crate) fn deadline(&self) -> Instant {
         let until = DEADLINE.try_with(|deadline| *deadline);
-        until.unwrap_or_else(|_| Instant::now() + self.0.patience)
+        until.unwrap_or_else(|_| Instant::now() + self.shared.patience)
     }
 
     /// Sends a command until it is answered, for at most the connect timeout.
@@ -126,7 +171,7 @@ impl Links {
         cmd: &Cmd,
         deadline: Instant,
     ) -> Result<Value> {
-        let mut values = self.0.send(operation, target, Sent::one(cmd), deadline).await?;
+        let mut values = self.shared.send(operation, target, Sent::one(cmd), deadline).await?;
         values.pop().ok_or_else(|| missing(operation))
     }
 
@@ -142,7 +187,7 @@ impl Links {
         }
         let count = commands.len();
         let sent = Sent::many(commands);
-        let values = self.0.send(operation, target, sent, self.deadline()).await?;
+        let values = self.shared.send(operation, target, sent, self.deadline()).await?;
         if values.len() == count { Ok(values) } else { Err(missing(operation)) }
     }
 
@@ -153,7 +198,17 @@ impl Links {
         slot: Slot,
         deadline: Instant,
     ) -> Result<()> {
-        self.0.ready(operation, slot, deadline, Effect::None).await.map(drop)
+        self.shared.ready(operation, slot, deadline, Effect::None).await.map(drop)
+    }
+
+    /// Waits until it is known which servers there are, but not longer than a call may take.
+    pub(crate) async fn known(&self, operation: &'static str) -> Result<()> {
+        let mut map = self.shared.map.subscribe();
+        let is_known = |map: &Arc<Map>| !map.links.is_empty();
+        match timeout_at(self.deadline(), map.wait_for(is_known)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.out_of_time(operation, Slot(0), Effect::None)),
+        }
     }
 
     /// What to tell of a call whose time is over, as far as that is known.
@@ -163,32 +218,57 @@ impl Links {
         slot: Slot,
         effect: Effect,
     ) -> AdapterError {
-        let link = self.0.map().link(slot).cloned();
-        let fault = match link.as_ref().map(|link| link.state()) {
+        let map = self.shared.map();
+        let link = map.link(slot);
+        let fault = match link.map(|link| link.state()) {
             Some(State::Connecting(Some(fault)) | State::Refused(fault)) => fault,
             Some(State::Ready(_) | State::Closed) => Fault::new(What::Silent, "no answer in time"),
-            Some(State::Connecting(None)) | None => no_connection(),
+            Some(State::Connecting(None)) => no_connection(),
+            None => map.missing(slot),
         };
-        self.0.error(link.as_deref(), fault, operation, effect)
+        self.shared.error(link.map(|link| &**link), fault, operation, effect)
+    }
+
+    /// Why there is no connection to a part of the store now, where that is known.
+    pub(crate) fn trouble(&self, operation: &'static str, slot: Slot) -> Option<AdapterError> {
+        let map = self.shared.map();
+        let link = map.link(slot)?;
+        match link.state() {
+            State::Connecting(Some(fault)) | State::Refused(fault) => {
+                Some(self.shared.error(Some(link), fault, operation, Effect::None))
+            }
+            _ => None,
+        }
+    }
+
+    /// The server that has a part of the store, as far as that is known.
+    pub(crate) fn node(&self, slot: Slot) -> Option<Node> {
+        self.shared.map().node(slot).cloned()
+    }
+
+    /// A server has said that another has a part of the store.
+    pub(crate) fn moved(&self, fault: &Fault, by: &Node) {
+        self.shared.moved(fault, by);
     }
 
     /// Which connection leads to a part of the store, of all that there ever were, from 1 on; 0:
     /// there is none now.
     pub(crate) fn epoch(&self, slot: Slot) -> u64 {
-        let map = self.0.map();
+        let map = self.shared.map();
         map.link(slot).and_then(|link| link.connection()).map_or(0, |ready| ready.epoch)
     }
 
     /// Whether they were closed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::SeqCst)
+        self.shared.closed.load(Ordering::SeqCst)
     }
 
     /// Ends them; whoever waits for one is told.
     pub(crate) fn close(&self) {
-        self.0.closed.store(true, Ordering::SeqCst);
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.follower.iter().for_each(JoinHandle::abort);
         // They have a reference to this, as this has to them.
-        let map = self.0.map.send_replace(Arc::default());
+        let map = self.shared.map.send_replace(Arc::default());
         map.links.iter().for_each(|link| link.close());
     }
 }
@@ -204,12 +284,12 @@ impl Shared {
         self.map.borrow().clone()
     }
 
-    fn link_to(self: Arc<Self>, node: Node) -> Arc<Link> {
+    fn link_to(self: &Arc<Self>, node: Node) -> Arc<Link> {
         Arc::new(Link::new(self.server.clone(), node, self.patience, self.clone()))
     }
 
     async fn send(
-        &self,
+        self: &Arc<Self>,
         operation: &'static str,
         target: Target<'_>,
         mut sent: Sent<'_>,
@@ -218,6 +298,7 @@ impl Shared {
         // Whether it can have been executed by now.
         let mut effect = Effect::None;
         let mut pause = PAUSES.0;
+        let mut has_moved = false;
         loop {
             let (link, mut ready) = self.ready(operation, target.slot, deadline, effect).await?;
             let answer = timeout_at(deadline, link.send(&mut ready, target.hears, &sent)).await;
@@ -246,7 +327,12 @@ impl Shared {
                     debug!(server = link.shown(), "the server has lost its scripts");
                     sent = sent.with_sources();
                 }
+                What::Moved if !has_moved => {
+                    has_moved = true;
+                    self.moved(&fault, link.node());
+                }
                 What::Busy | What::Moved => {
+                    self.moved(&fault, link.node());
                     sleep_until(deadline.min(Instant::now() + pause)).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
@@ -293,10 +379,13 @@ impl Shared {
             let settled = async {
                 match link {
                     Some(link) => link.settled(deadline).await,
-                    None => {
-                        sleep_until(deadline).await;
-                        State::Connecting(None)
-                    }
+                    None => match current.missing(slot) {
+                        fault if fault.is_away() => {
+                            sleep_until(deadline).await;
+                            State::Connecting(Some(fault))
+                        }
+                        fault => State::Refused(fault),
+                    },
                 }
             };
             let state = tokio::select! {
@@ -335,13 +424,124 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Takes over what the nodes of a cluster say.
+    fn adopt(self: &Arc<Self>, view: &View) {
+        self.change(|old| {
+            let mut map = Map { table: vec![NOBODY; usize::from(SLOTS)], ..Map::default() };
+            for (slots, node) in &view.parts {
+                let place = map.place_of(node, old, self);
+                let slots = usize::from(*slots.start())..=usize::from(*slots.end());
+                map.table[slots].fill(place);
+            }
+            map
+        });
+    }
+
+    /// A node has said that another has a slot.
+    fn moved(self: &Arc<Self>, fault: &Fault, by: &Node) {
+        let (Some((slot, host, port)), Node::At(same, _)) = (&fault.moved, by) else { return };
+        let host = if host.is_empty() { same } else { host };
+        let node = Node::At(host.clone(), *port);
+        self.change(|old| {
+            let mut map = old.clone();
+            if usize::from(slot.0) < map.table.len() {
+                debug!(slot = slot.0, from = ?by, to = ?node, "a slot has moved");
+                let place = map.place_of(&node, old, self);
+                map.table[usize::from(slot.0)] = place;
+            }
+            map
+        });
+        self.trouble.notify_one();
+    }
+
+    fn change(self: &Arc<Self>, change: impl FnOnce(&Map) -> Map) {
+        let (mut before, mut after) = (Arc::default(), Arc::default());
+        let changed = self.map.send_if_modified(|map| {
+            if self.closed.load(Ordering::SeqCst) {
+                return false;
+            }
+            before = map.clone();
+            after = Arc::new(change(&before));
+            let same = before.table.len() == after.table.len()
+                && before.why.is_none()
+                && (0..SLOTS).all(|slot| before.node(Slot(slot)) == after.node(Slot(slot)));
+            if !same {
+                *map = after.clone();
+            }
+            !same
+        });
+        if !changed {
+            return;
+        }
+        let gone = |link: &&Arc<Link>| after.links.iter().all(|other| !Arc::ptr_eq(link, other));
+        before.links.iter().filter(gone).for_each(|link| link.close());
+        // What a new link's connection brings with it, its own beginning tells.
+        self.listener.missed(&|slot| before.node(slot) != after.node(slot));
+    }
+
+    /// The nodes of the cluster cannot be asked.
+    fn lost(&self, fault: Fault) {
+        self.map.send_if_modified(|map| {
+            let none = map.links.is_empty();
+            if none {
+                *map = Arc::new(Map { why: Some(fault), ..Map::default() });
+            }
+            none
+        });
+    }
+}
+
+impl Map {
+    /// The place of a node's link, which is that of `old` where it had one.
+    fn place_of(&mut self, node: &Node, old: &Map, shared: &Arc<Shared>) -> u16 {
+        let is_it = |link: &&Arc<Link>| link.node() == node;
+        let place = self.links.iter().position(|link| is_it(&link)).unwrap_or_else(|| {
+            let link = old.links.iter().find(is_it).cloned();
+            self.links.push(link.unwrap_or_else(|| shared.link_to(node.clone())));
+            self.links.len() - 1
+        });
+        u16::try_from(place).unwrap_or(NOBODY)
+    }
+}
+
+/// Asks the nodes of a cluster which has what: at the start, and when there is trouble.
+async fn follow(shared: Arc<Shared>) {
+    let Some(cluster) = shared.server.cluster() else { return };
+    let mut troubles = Troubles::default();
+    let shown = cluster.shown();
+    loop {
+        match shared.server.view(cluster).await {
+            Ok(view) => {
+                troubles.over(&shown);
+                troubles = Troubles::default();
+                shared.adopt(&view);
+                sleep(NOT_SOONER).await;
+                // While one is away, another may take its place at any time.
+                let links = shared.map().links.clone();
+                let all_well = links.iter().all(|link| link.connection().is_some());
+                let soon = sleep(SOON.mul_f64(0.5 + fastrand::f64()));
+                tokio::select! {
+                    () = shared.trouble.notified() => {}
+                    () = soon, if !all_well => {}
+                }
+            }
+            Err(fault) => {
+                troubles.meet(&shown, &fault);
+                shared.lost(fault);
+                sleep(troubles.pause().min(shared.patience / 4)).await;
+            }
+        }
+    }
+}
+
 impl Owner for Shared {
     fn next_epoch(&self) -> u64 {
         self.epochs.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn has(&self, node: &Node, slot: Slot) -> bool {
-        self.map().link(slot).is_none_or(|link| link.node() == node)
+        *node == Node::Only || self.map.borrow().node(slot) == Some(node)
     }
 
     fn message(&self, channel: &[u8], payload: &[u8]) {
@@ -352,7 +552,9 @@ impl Owner for Shared {
         self.listener.missed(&|slot| self.has(node, slot));
     }
 
-    fn troubled(&self, _: &Node) {}
+    fn troubled(&self) {
+        self.trouble.notify_one();
+    }
 }
 
 fn no_connection() -> Fault {

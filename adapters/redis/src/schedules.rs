@@ -151,6 +151,10 @@ impl Store {
         indexed: &[String],
     ) -> Result<(Timestamp, Vec<ScheduleRecord>)> {
         let local = self.queue(queue);
+        // Those of other queues are not to wait for it.
+        if let Some(error) = self.trouble(operation, &local) {
+            return Err(error);
+        }
         let mut stored = redis::cmd("HGETALL");
         stored.arg(local.keys.schedules());
         let commands = vec![redis::cmd("TIME"), stored];

@@ -3,31 +3,20 @@
 //! They are asked anew for each connection, which is how processes follow a failover: the sentinels
 //! close the connections to a primary that is one no more, and where they cannot, it falls silent.
 //!
-//! All of them are asked at once. Of what they say within a moment, the answer of the latest
-//! configuration counts: a sentinel that is cut off from the others, or comes back, still names the
-//! primary of before.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue,
-    IntoConnectionInfo, Value,
-};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use redis::aio::MultiplexedConnection;
+use redis::{ConnectionInfo, FromRedisValue, Value};
 use tracing::info;
 
+use crate::asking::ask_all;
 use crate::fault::{Fault, What};
 use crate::sent::good;
 use crate::tls::Tls;
-
-/// How long the others have to answer once one has.
-const OTHERS: Duration = Duration::from_millis(200);
-
-/// Where sentinels listen.
-const PORT: u16 = 26379;
+use crate::url::{Several, at};
 
 const FORM: &str = "redis-sentinel://user:password@sentinel:26379,sentinel:26379/name/database";
 
@@ -53,50 +42,28 @@ struct Said {
     is_down: bool,
 }
 
-/// Reads a URL of this scheme; `None`: it is none of sentinels.
-///
-/// # Errors
-/// What a URL of sentinels looks like, or what brings them.
-pub(crate) fn read(scheme: &str, url: &str) -> Result<Option<Sentinels>, String> {
-    let Some(scheme @ ("redis" | "rediss")) = scheme.strip_suffix("-sentinel") else {
-        return Ok(None);
-    };
-    if !cfg!(feature = "sentinel") {
-        let why = "this program was built without Sentinel; build it with the feature sentinel of \
-                   shiftwork, or use the URL of a server";
-        return Err(why.into());
-    }
-    Sentinels::read(scheme, url).map(Some)
-}
-
 impl Sentinels {
-    fn read(scheme: &str, url: &str) -> Result<Self, String> {
-        let (_, rest) = url.split_once("://").unwrap_or_default();
+    /// # Errors
+    /// What a URL of sentinels looks like, or what brings them.
+    pub(crate) fn read(url: &Several<'_>) -> Result<Self, String> {
+        if !cfg!(feature = "sentinel") {
+            let why = "this program was built without Sentinel; build it with the feature sentinel \
+                       of shiftwork, or use the URL of a server";
+            return Err(why.into());
+        }
         let wrong = || format!("use {FORM}");
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = rest.split_once('/').ok_or_else(wrong)?;
-        let (user, hosts) = match authority.rsplit_once('@') {
-            Some((user, hosts)) => (format!("{user}@"), hosts),
-            None => (String::new(), authority),
-        };
-        let (name, database) = path.split_once('/').unwrap_or((path, "0"));
+        let (name, database) = url.path.split_once('/').unwrap_or((url.path, "0"));
         if name.is_empty() {
             return Err(wrong());
         }
-        let of_sentinels = of_sentinels(query).ok_or_else(wrong)?;
-        // What the library says of a URL may repeat its password.
-        let info = |url: String| url.into_connection_info().map_err(|_| wrong());
-        let with_port = |host: &str| {
-            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-            if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
-        };
-        let hosts: Vec<_> = hosts.split(',').map(with_port).collect();
-        let all = hosts.iter().map(|host| info(format!("{scheme}://{of_sentinels}{host}")));
-        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let of_sentinels = of_sentinels(url.query).ok_or_else(wrong)?;
+        let all = url.hosts.iter().map(|host| url.info(&of_sentinels, host, ""));
+        let all = all.collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
         // Any host would do: it is replaced.
-        let primary = info(format!("{scheme}://{user}primary/{database}"))?;
+        let primary = url.info(&url.user, "primary", database).ok_or_else(wrong)?;
+        let (scheme, hosts) = (url.scheme, url.hosts.join(","));
         let database = primary.redis_settings().db();
-        let shown = format!("{scheme}-sentinel://{}/{name}/{database}", hosts.join(","));
+        let shown = format!("{scheme}-sentinel://{hosts}/{name}/{database}");
         Ok(Self { all, name: name.to_owned(), primary, shown, last: Mutex::default() })
     }
 
@@ -116,7 +83,15 @@ impl Sentinels {
         tls: Option<&Tls>,
         patience: Duration,
     ) -> Result<ConnectionInfo, Fault> {
-        let (host, port) = self.ask_all(tls, patience).await?;
+        let ask = |_, connection| ask(connection, &self.name);
+        let said = ask_all(self.all.clone(), tls, patience, ask, |said| said.epoch).await?;
+        if said.is_down {
+            return Err(Fault::new(
+                What::Unready,
+                format!("the sentinels hold {} to be down, and look for another", self.name),
+            ));
+        }
+        let (host, port) = said.address;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&(host.clone(), port)) {
             info!(
@@ -126,55 +101,7 @@ impl Sentinels {
             );
             *last = Some((host.clone(), port));
         }
-        let address = match self.primary.addr() {
-            ConnectionAddr::TcpTls { .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-            }
-            _ => ConnectionAddr::Tcp(host, port),
-        };
-        Ok(self.primary.clone().set_addr(address))
-    }
-
-    async fn ask_all(&self, tls: Option<&Tls>, patience: Duration) -> Result<(String, u16), Fault> {
-        let mut asked = JoinSet::new();
-        for info in &self.all {
-            let client = match tls {
-                Some(tls) => tls.client(info.clone()),
-                None => Client::open(info.clone()).map_err(Fault::from),
-            };
-            let (client, name) = (client?, self.name.clone());
-            asked.spawn(async move { ask(&client, &name, patience).await });
-        }
-        let mut until = Instant::now() + patience;
-        let (mut best, mut fault): (Option<Said>, Option<Fault>) = (None, None);
-        while let Ok(Some(answer)) = timeout_at(until, asked.join_next()).await {
-            match answer {
-                Ok(Ok(said)) => {
-                    if best.is_none() {
-                        until = until.min(Instant::now() + OTHERS);
-                    }
-                    if best.as_ref().is_none_or(|best| best.epoch < said.epoch) {
-                        best = Some(said);
-                    }
-                }
-                // Of several faults, what will not do counts more than that one is away.
-                Ok(Err(next)) => {
-                    if fault.as_ref().is_none_or(Fault::is_away) {
-                        fault = Some(next);
-                    }
-                }
-                Err(_) => {}
-            }
-        }
-        match (best, fault) {
-            (Some(Said { is_down: true, .. }), _) => Err(Fault::new(
-                What::Unready,
-                format!("the sentinels hold {} to be down, and look for another", self.name),
-            )),
-            (Some(said), _) => Ok(said.address),
-            (None, Some(fault)) => Err(fault),
-            (None, None) => Err(Fault::new(What::Silent, "no sentinel answered in time")),
-        }
+        Ok(at(&self.primary, host, port))
     }
 }
 
@@ -192,11 +119,7 @@ fn of_sentinels(query: &str) -> Option<String> {
     Some(password.map_or(String::new(), |password| format!("{user}:{password}@")))
 }
 
-async fn ask(client: &Client, name: &str, patience: Duration) -> Result<Said, Fault> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience))
-        .set_response_timeout(Some(patience));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+async fn ask(mut connection: MultiplexedConnection, name: &str) -> Result<Said, Fault> {
     let mut question = redis::cmd("SENTINEL");
     question.arg("MASTER").arg(name);
     let no_sentinel = || {
@@ -231,22 +154,29 @@ fn said(answer: Value) -> Option<Said> {
 #[cfg(all(test, feature = "sentinel"))]
 mod tests {
     use super::*;
+    use crate::url::Named;
+
+    fn read(url: &str) -> Result<Sentinels, String> {
+        match Named::read(url)? {
+            Named::Sentinels(sentinels) => Ok(sentinels),
+            other => panic!("{url} is {other:?}"),
+        }
+    }
 
     #[test]
     fn a_url_of_sentinels_is_read_and_shown_without_what_is_secret() {
         let url = "redis-sentinel://me:hunter2@a:1,b,[::1]:3/shop/2?sentinel_password=hunter3";
-        let read = read("redis-sentinel", url).unwrap().unwrap();
+        let read = read(url).unwrap();
         assert_eq!(read.shown(), "redis-sentinel://a:1,b:26379,[::1]:3/shop/2");
         assert_eq!(read.primary().redis_settings().db(), 2);
         assert_eq!(read.primary().redis_settings().username(), Some("me"));
         assert_eq!(read.all[0].redis_settings().password(), Some("hunter3"));
-        assert!(super::read("redis", "redis://a:1/0").unwrap().is_none());
     }
 
     #[test]
     fn one_that_will_not_do_is_refused_with_what_to_use() {
         for url in ["redis-sentinel://a", "redis-sentinel://a/", "redis-sentinel://a/shop?x=1"] {
-            let told = read("redis-sentinel", url).unwrap_err();
+            let told = read(url).unwrap_err();
             assert!(told.contains(FORM), "{told}");
         }
     }

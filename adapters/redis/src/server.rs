@@ -13,6 +13,7 @@ use redis::{
 };
 use tracing::{info, warn};
 
+use crate::cluster::{Cluster, View};
 use crate::envelope::VERSION;
 use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
@@ -52,6 +53,8 @@ pub(crate) struct Server {
 pub(crate) enum Node {
     /// The only one, wherever its name leads.
     Only,
+    /// The node of a cluster that has this address.
+    At(String, u16),
 }
 
 /// What a look at a server has shown.
@@ -85,7 +88,21 @@ impl Server {
     pub(crate) fn shown(&self, node: &Node) -> String {
         match node {
             Node::Only => self.shown.clone(),
+            Node::At(host, port) => format!("{host}:{port} of {}", self.shown),
         }
+    }
+
+    /// Which servers there are, where there can be several.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        match &self.named {
+            Named::Cluster(cluster) => Some(cluster),
+            _ => None,
+        }
+    }
+
+    /// What the nodes of a cluster say of it.
+    pub(crate) async fn view(&self, cluster: &Cluster) -> Result<View, Fault> {
+        cluster.view(self.tls.as_ref(), self.response / 2).await
     }
 
     /// Opens a connection whose pushed messages go to `push`.
@@ -118,12 +135,14 @@ impl Server {
     }
 
     /// Where it is now, and how to connect to it.
-    async fn locate(&self, _: &Node) -> Result<ConnectionInfo, Fault> {
-        let info = match &self.named {
-            Named::Server(info) => info.clone(),
-            Named::Sentinels(sentinels) => {
+    async fn locate(&self, node: &Node) -> Result<ConnectionInfo, Fault> {
+        let info = match (&self.named, node) {
+            (Named::Cluster(cluster), Node::At(host, port)) => cluster.node_at(host, *port),
+            (Named::Sentinels(sentinels), _) => {
                 sentinels.find(self.tls.as_ref(), self.response / 2).await?
             }
+            (Named::Server(info), _) => info.clone(),
+            (Named::Cluster(cluster), Node::Only) => cluster.node().clone(),
         };
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let tcp = TcpSettings::default().set_nodelay(true);

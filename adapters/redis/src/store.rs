@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
@@ -122,6 +123,12 @@ impl Store {
         self.links.call(operation, self.home(), cmd).await
     }
 
+    /// Why a queue cannot be asked now, where that is known and not the namespace's trouble too.
+    pub(crate) fn trouble(&self, operation: &'static str, queue: &Queue) -> Option<AdapterError> {
+        let is_elsewhere = self.links.node(queue.slot) != self.links.node(self.local.home);
+        is_elsewhere.then(|| self.links.trouble(operation, queue.slot)).flatten()
+    }
+
     /// Where commands go that are about the namespace.
     fn home(&self) -> Target<'_> {
         Target { slot: self.local.home, hears: Some(&self.local.schedules_channel) }
@@ -145,14 +152,26 @@ impl Store {
         queue: &Queue,
         deadline: Instant,
     ) -> Result<()> {
-        let epoch = self.links.epoch(self.local.home);
+        let home = self.local.home;
+        let epoch = self.links.epoch(home);
         // Once a connection: a failover may have lost it.
         if epoch != 0 && queue.registered.load(Ordering::Relaxed) == epoch {
             return Ok(());
         }
+        // Where another server has the list of queues, its trouble is not the queue's. What is
+        // missing there is made up for by a later call.
+        let is_elsewhere = self.links.node(queue.slot) != self.links.node(home);
+        if is_elsewhere && self.links.trouble(operation, home).is_some() {
+            return Ok(());
+        }
+        let patience = if is_elsewhere { self.settings.connect_timeout / 4 } else { Duration::MAX };
+        let until = Instant::now().checked_add(patience).map_or(deadline, |at| at.min(deadline));
         let mut add = redis::cmd("SADD");
         add.arg(&self.names.queues).arg(queue.name.as_str());
-        if let Err(error) = self.links.call_until(operation, self.home(), &add, deadline).await {
+        if let Err(error) = self.links.call_until(operation, self.home(), &add, until).await {
+            if is_elsewhere && error.is_retryable() {
+                return Ok(());
+            }
             let is_known = || self.is_registered(operation, queue, deadline);
             // A server that is full adds nothing, and the queue's jobs can be settled all the same.
             if error.kind() != ErrorKind::Capacity || !is_known().await? {
@@ -211,7 +230,7 @@ impl Store {
         let queues = self.local.queues().into_iter().filter(listens);
         // Who wakes a process that is gone sees that nobody heard it.
         let leaving = join_all(queues.map(leave));
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), leaving).await;
+        let _ = tokio::time::timeout(Duration::from_millis(500), leaving).await;
         self.links.close();
         self.local.missed(&|_| true);
     }

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 use shiftwork_adapter::conformance::{Factory, Store, Time, cases, run, run_model};
 use shiftwork_adapter::{Connection, JobAdapter, Namespace, StoreSettings, SystemClock};
 use shiftwork_redis::RedisAdapter;
-use shiftwork_test_kit::{Certificates, RedisServer, Watched};
+use shiftwork_test_kit::{Certificates, Clustered, RedisServer, Watched};
 
 /// How many cases run at once, where nobody says.
 const AT_ONCE: usize = 6;
@@ -22,10 +22,11 @@ const AT_ONCE: usize = 6;
 type Tell = fn(&mut Connection);
 
 /// The forms in which there is a server, each with the feature that it needs.
-const FORMS: [(&str, bool, Tell); 3] = [
+const FORMS: [(&str, bool, Tell); 4] = [
     ("single", true, single),
     ("tls", cfg!(feature = "tls"), tls),
     ("sentinel", cfg!(feature = "sentinel"), sentinel),
+    ("cluster", cfg!(feature = "cluster"), cluster),
 ];
 
 fn main() -> ExitCode {
@@ -75,6 +76,12 @@ fn tls(connection: &mut Connection) {
 fn sentinel(connection: &mut Connection) {
     static SHARED: OnceLock<Watched> = OnceLock::new();
     connection.variables.insert("JOBS_REDIS_URL", SHARED.get_or_init(Watched::start).url());
+}
+
+/// Three masters, each with a replica.
+fn cluster(connection: &mut Connection) {
+    static SHARED: OnceLock<Clustered> = OnceLock::new();
+    connection.variables.insert("JOBS_REDIS_URL", SHARED.get_or_init(Clustered::start).url());
 }
 
 struct Redis(Tell);

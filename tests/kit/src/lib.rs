@@ -2,6 +2,7 @@
 //!
 //! - [`RedisServer`] is a server of the test's own. It can be killed, restarted, stalled and asked.
 //! - [`Watched`] is a primary with replicas, and sentinels that watch over them.
+//! - [`Clustered`] is a cluster of three masters, each with a replica.
 //! - [`Certificates`] let it speak TLS.
 //! - [`Proxy`] is a network in front of it. It can be slow, stall, forget connections, cut or refuse
 //!   them, and lose the reply to a request that was executed.
@@ -11,6 +12,7 @@
 //! touches a server that it did not start.
 
 mod certificates;
+mod clustered;
 mod port;
 mod proxy;
 mod resp;
@@ -18,6 +20,7 @@ mod server;
 mod watched;
 
 pub use certificates::Certificates;
+pub use clustered::Clustered;
 pub use proxy::{LostReply, Proxy};
 pub use resp::{Connection, Reply};
 pub use server::{Fsync, RedisOptions, RedisServer};

@@ -19,7 +19,9 @@ pub(crate) fn listen() -> TcpListener {
         .unwrap_or_else(|| panic!("no port of {PORTS:?} is free on 127.0.0.1"))
 }
 
-/// A port of 127.0.0.1 that was free just now. Whoever wants it must be ready to find it taken.
-pub(crate) fn free() -> u16 {
-    listen().local_addr().expect("a listening socket has an address").port()
+/// Ports of 127.0.0.1 that were free just now. Whoever wants them must be ready to find them taken.
+pub(crate) fn several<const COUNT: usize>() -> [u16; COUNT] {
+    // All of them listen before the first is let go, so that none is there twice.
+    let listeners = [(); COUNT].map(|()| listen());
+    listeners.map(|listener| listener.local_addr().expect("it has an address").port())
 }

@@ -45,6 +45,8 @@ pub struct RedisServer {
     port: u16,
     /// Used where it speaks TLS.
     tls_port: u16,
+    /// Used where it is a node of a cluster, for what the nodes say to each other.
+    bus_port: u16,
     options: RedisOptions,
     state: Mutex<State>,
     // In this order: the directory goes only after `drop` has ended the server, and the watchdog,
@@ -97,9 +99,10 @@ impl RedisServer {
         for _ in 0..PORTS_TRIED {
             let directory = tempfile::tempdir().expect("a temporary directory for the server");
             let watchdog = Watchdog::over(directory.path());
-            let (port, tls_port, options) = (port::free(), port::free(), options.clone());
+            let [port, tls_port, bus_port] = port::several();
+            let options = options.clone();
             let state = Mutex::new(State::Down);
-            let server = Self { port, tls_port, options, state, directory, watchdog };
+            let server = Self { port, tls_port, bus_port, options, state, directory, watchdog };
             match server.launch() {
                 Ok(child) => {
                     *server.state() = State::Running(child);
@@ -130,6 +133,11 @@ impl RedisServer {
     /// The port of 127.0.0.1 on which it listens, the same after every restart.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which nodes of a cluster speak to it.
+    pub(crate) fn bus_port(&self) -> u16 {
+        self.bus_port
     }
 
     /// The address on which it listens.
@@ -303,6 +311,10 @@ impl RedisServer {
             .args(["--daemonize", "no", "--save", ""]);
         if self.options.unix_socket {
             command.arg("--unixsocket").arg(self.socket_path());
+        }
+        if self.options.node {
+            command.args(["--cluster-enabled", "yes"]);
+            command.args(["--cluster-port", &self.bus_port.to_string()]);
         }
         if let Some(tls) = &self.options.tls {
             command.args(tls.args(self.tls_port));

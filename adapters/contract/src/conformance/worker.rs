@@ -146,7 +146,7 @@ impl Worker {
     pub(super) async fn stay_alive(&self) -> Vec<JobId> {
         match self.beat().await {
             BeatReply::Renewed { cancelled } => cancelled,
-            BeatReply::Expired => panic!("a living incarnation was answered Expired"),
+            other => panic!("a living incarnation was answered {other:?}"),
         }
     }
 

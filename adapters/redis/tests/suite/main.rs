@@ -13,6 +13,8 @@ mod monitor;
 mod support;
 mod workload;
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod cost;
 mod flushes;
 mod keys;

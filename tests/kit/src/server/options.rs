@@ -27,6 +27,8 @@ pub struct RedisOptions {
     pub(super) tls: Option<Tls>,
     /// It is no server of data, but a sentinel.
     pub(super) sentinel: bool,
+    /// It is a node of a cluster.
+    pub(super) node: bool,
     pub(super) args: Vec<String>,
 }
 
@@ -94,6 +96,12 @@ impl RedisOptions {
     /// Watches over servers instead of being one.
     pub(crate) fn sentinel(mut self) -> Self {
         self.sentinel = true;
+        self
+    }
+
+    /// Can be a node of a cluster, and is one with nothing and nobody else yet.
+    pub(crate) fn node(mut self) -> Self {
+        self.node = true;
         self
     }
 
