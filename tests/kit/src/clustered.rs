@@ -34,6 +34,8 @@ impl Clustered {
             let options = RedisServer::options().node();
             let options = options.args(["--cluster-node-timeout", "1000"]);
             let options = options.args(["--cluster-replica-validity-factor", "0"]);
+            // A replica is named only once it has had something from its master.
+            let options = options.args(["--repl-ping-replica-period", "1"]);
             options.args(["--repl-diskless-sync-delay", "0"]).start()
         };
         let nodes: Vec<_> = (0..2 * MASTERS).map(|_| node()).collect();
