@@ -17,12 +17,13 @@ use crate::nearest::did_you_mean;
 const BUNDLED: [&str; 2] = ["memory", "redis"];
 
 /// Variables of adapters of ours, which may not be in this build: no process takes them for slips.
-pub(crate) const ELSEWHERE: [&str; 5] = [
+pub(crate) const ELSEWHERE: [&str; 6] = [
     "JOBS_MEMORY_CAPACITY",
     "JOBS_REDIS_URL",
     "JOBS_REDIS_TLS_CA",
     "JOBS_REDIS_TLS_CERT",
     "JOBS_REDIS_TLS_KEY",
+    "JOBS_REDIS_WAIT_REPLICAS",
 ];
 
 /// The provider of that name: registered by hand, or linked.

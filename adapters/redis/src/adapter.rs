@@ -12,6 +12,7 @@ use shiftwork_adapter::{
 };
 
 use crate::heart::RedisHeart;
+use crate::replicas;
 use crate::store::Store;
 use crate::tls;
 use crate::url::check_url;
@@ -25,7 +26,7 @@ pub const PROVIDER: Provider = Provider {
         many_processes: true,
         wakeups: Wakeups::BestEffort,
     },
-    variables: &[URL, tls::CA, tls::CERT, tls::KEY],
+    variables: &[URL, tls::CA, tls::CERT, tls::KEY, replicas::WAIT],
     connect: |connection| {
         Box::pin(async {
             let adapter: Arc<dyn JobAdapter> = Arc::new(RedisAdapter::new(connection)?);
@@ -45,7 +46,8 @@ const URL: Variable = Variable {
     secret: true,
     doc: "where Redis is: `redis://user:password@host:port/database`, `rediss://…` for TLS (feature \
           `tls`), `redis-sentinel://user:password@sentinel:port,sentinel:port/name/database` (feature \
-          `sentinel`), or `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
+          `sentinel`), `redis-cluster://user:password@node:port,node:port` (feature `cluster`), or \
+          `unix:///path/to/redis.sock`. Not set: `REDIS_URL`, then `UPSTASH_REDIS_URL`",
     check: check_url,
 };
 

@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::envelope::NewJob;
 use crate::keys::Named;
+use crate::links::{Links, Target};
 use crate::reply::Reply;
 use crate::script;
 use crate::store::{Queue, Store};
@@ -219,14 +220,18 @@ impl Store {
         let answer = match timeout_at(deadline, &mut leading).await {
             Ok(answer) => answer,
             Err(_) if leave_waiting(stage, WITHDRAWN) => {
-                return Err(self.links.out_of_time(operation, queue.slot, Effect::None));
+                return Err(self.enqueues().out_of_time(operation, queue.slot, Effect::None));
             }
             // The batch's time is over too, most likely, and its answer says more than can be
             // known here.
             Err(_) => match timeout(self.settings.connect_timeout / 20, leading).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    return Err(self.links.out_of_time(operation, queue.slot, Effect::Unknown));
+                    return Err(self.enqueues().out_of_time(
+                        operation,
+                        queue.slot,
+                        Effect::Unknown,
+                    ));
                 }
             },
         };
@@ -259,7 +264,7 @@ impl Store {
 
     /// Waits until a batch can be sent.
     async fn ready(&self, queue: &Queue, deadline: Instant) -> Result<()> {
-        self.links.ready(OPERATION, queue.slot, deadline).await?;
+        self.enqueues().ready(OPERATION, queue.slot, deadline).await?;
         self.register_until(OPERATION, queue, deadline).await
     }
 
@@ -295,7 +300,7 @@ impl Store {
                 add_job(&mut cmd, job, &header);
             }
         }
-        let answer = self.links.call_until(OPERATION, queue.target(), &cmd, deadline).await?;
+        let answer = self.add(queue, &cmd, deadline).await?;
         let mut reply = Reply::new(OPERATION, answer);
         let status = reply.text()?;
         queue.reckoning.heard(Timestamp::from_millis(reply.int()?));
@@ -310,6 +315,22 @@ impl Store {
             }
         }
         Ok(answers)
+    }
+
+    /// The connections for enqueues.
+    fn enqueues(&self) -> &Links {
+        self.confirmed.as_ref().map_or(&self.links, |confirmed| &confirmed.links)
+    }
+
+    async fn add(&self, queue: &Queue, cmd: &Cmd, deadline: Instant) -> Result<Value> {
+        match &self.confirmed {
+            None => self.links.call_until(OPERATION, queue.target(), cmd, deadline).await,
+            Some(confirmed) => {
+                // What is heard of the queue is heard on the other connection.
+                let target = Target { slot: queue.slot, hears: None };
+                confirmed.call_until(OPERATION, target, cmd, deadline).await
+            }
+        }
     }
 
     /// Sends a lone job that may run at once. Answers whether it is new; where it may not be, or
@@ -327,7 +348,7 @@ impl Store {
         let mut cmd = script::PUSH.call(&queue.keys, &named);
         cmd.arg(number).arg(LANE_TTL_MS).arg(now.as_millis());
         add_job(&mut cmd, job, &job.kind.header(now));
-        match self.links.call_until(OPERATION, queue.target(), &cmd, deadline).await? {
+        match self.add(queue, &cmd, deadline).await? {
             Value::Int(now) => {
                 queue.reckoning.heard(Timestamp::from_millis(now));
                 Ok(true)

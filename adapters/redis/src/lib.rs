@@ -45,6 +45,7 @@ mod link;
 mod links;
 mod operate;
 mod reckoning;
+mod replicas;
 mod reply;
 mod schedules;
 mod script;

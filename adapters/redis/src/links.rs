@@ -12,6 +12,7 @@
 //!
 //! **Never** a blocking command: what the server pops for a connection that is gone is gone too.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -173,6 +174,27 @@ impl Links {
     ) -> Result<Value> {
         let mut values = self.shared.send(operation, target, Sent::one(cmd), deadline).await?;
         values.pop().ok_or_else(|| missing(operation))
+    }
+
+    /// Sends a command until it is answered, and with it one that waits for replicas: how many
+    /// have what the command did.
+    pub(crate) async fn call_confirmed(
+        &self,
+        operation: &'static str,
+        target: Target<'_>,
+        cmd: &Cmd,
+        wait: &Cmd,
+        deadline: Instant,
+    ) -> Result<(Value, usize)> {
+        let sent = Sent::Confirmed(Cow::Borrowed(cmd), wait);
+        let values = self.shared.send(operation, target, sent, deadline).await?;
+        let mut values = values.into_iter();
+        match (values.next(), values.next()) {
+            (Some(value), Some(Value::Int(count))) => {
+                Ok((value, usize::try_from(count).unwrap_or(0)))
+            }
+            _ => Err(missing(operation)),
+        }
     }
 
     /// Sends commands together, in this order, until all are answered. They are not one step.

@@ -12,6 +12,8 @@ use crate::script;
 pub(crate) enum Sent<'a> {
     One(Cow<'a, Cmd>),
     Many(Cow<'a, Pipeline>, usize),
+    /// A command, and one that waits until replicas have what it did.
+    Confirmed(Cow<'a, Cmd>, &'a Cmd),
 }
 
 impl<'a> Sent<'a> {
@@ -43,6 +45,16 @@ impl<'a> Sent<'a> {
                 let values = connection.send_packed_commands(pipeline, 0, *count).await?;
                 values.into_iter().map(good).collect()
             }
+            Self::Confirmed(cmd, wait) => {
+                let mut both = Pipeline::with_capacity(2);
+                both.add_command(cmd.clone().into_owned()).add_command((*wait).clone());
+                let values = connection.send_packed_commands(&both, 0, 2).await?;
+                let mut values = values.into_iter();
+                let value = good(values.next().unwrap_or_default())?;
+                // Whatever keeps it from telling, none is known to have it.
+                let confirmed = values.next().and_then(|value| good(value).ok());
+                Ok(vec![value, confirmed.unwrap_or(Value::Int(0))])
+            }
         }
     }
 
@@ -50,6 +62,7 @@ impl<'a> Sent<'a> {
     pub(crate) fn with_sources(&self) -> Self {
         match self {
             Self::One(cmd) => Self::One(Cow::Owned(with_source(cmd))),
+            Self::Confirmed(cmd, wait) => Self::Confirmed(Cow::Owned(with_source(cmd)), wait),
             Self::Many(pipeline, count) => {
                 let mut all = Pipeline::with_capacity(*count);
                 for cmd in pipeline.cmd_iter() {

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, View};
 use crate::envelope::VERSION;
 use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
+use crate::replicas::{self, WAIT};
 use crate::script;
 use crate::sent::good;
 use crate::slot::Slot;
@@ -42,6 +43,8 @@ pub(crate) struct Server {
     names: std::sync::Arc<NamespaceKeys>,
     /// Channels that nobody uses: one as those of the namespace are, one as those of its queues.
     silent: [String; 2],
+    /// How many replicas must confirm an enqueue.
+    wait_replicas: usize,
     /// How long an answer may take, and opening a connection.
     response: Duration,
     /// What was said of it the last time, so that it is said once.
@@ -77,11 +80,23 @@ impl Server {
         let named = Named::read(url)
             .map_err(|fault| format!("JOBS_REDIS_URL is no URL of a server: {fault}"))?;
         let tls = Tls::of(named.info(), |name| variables.get(name))?;
+        let variable = variables.get(WAIT.name).map(String::as_str);
+        let wait_replicas =
+            replicas::read(variable).map_err(|fault| format!("{}: {fault}", WAIT.name))?;
         let shown = named.shown();
         // Two tries fit into the time that a call may take.
         let response = connect * 2 / 5;
         let silent = [names.check.clone(), queue_check(&names, 0)];
-        Ok(Self { named, tls, shown, names, silent, response, said: Mutex::new(None) })
+        Ok(Self {
+            named,
+            tls,
+            shown,
+            names,
+            silent,
+            wait_replicas,
+            response,
+            said: Mutex::new(None),
+        })
     }
 
     /// Where one of the servers is, without user and password.
@@ -90,6 +105,11 @@ impl Server {
             Node::Only => self.shown.clone(),
             Node::At(host, port) => format!("{host}:{port} of {}", self.shown),
         }
+    }
+
+    /// How many replicas must confirm an enqueue.
+    pub(crate) fn wait_replicas(&self) -> usize {
+        self.wait_replicas
     }
 
     /// Which servers there are, where there can be several.
@@ -181,6 +201,10 @@ impl Server {
         }
         if is_home {
             questions.cmd("GET").arg(&self.names.format);
+        }
+        if self.wait_replicas > 0 {
+            // Waits for none: whether one may.
+            questions.cmd("WAIT").arg(0).arg(0);
         }
         for script in script::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.source);

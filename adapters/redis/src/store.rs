@@ -19,6 +19,7 @@ use crate::keys::{NamespaceKeys, QueueKeys};
 use crate::link::Subscription;
 use crate::links::{Links, Listener, Target};
 use crate::reckoning::Reckoning;
+use crate::replicas::Confirmed;
 use crate::reply::Reply;
 use crate::server::Server;
 use crate::slot::Slot;
@@ -27,6 +28,8 @@ use crate::wakeup::{Bell, Wakeups};
 /// What adapter and heart share.
 pub(crate) struct Store {
     pub(crate) links: Links,
+    /// Where enqueues wait for replicas.
+    pub(crate) confirmed: Option<Confirmed>,
     pub(crate) server: Arc<Server>,
     pub(crate) settings: StoreSettings,
     pub(crate) names: Arc<NamespaceKeys>,
@@ -99,8 +102,11 @@ impl Store {
             queues: RwLock::default(),
         });
         let links = Links::new(server.clone(), settings.connect_timeout, local.clone());
+        let confirmed = (server.wait_replicas() > 0).then(|| {
+            Confirmed::new(server.clone(), server.wait_replicas(), settings.connect_timeout)
+        });
         let definitions = Mutex::default();
-        Ok(Arc::new(Self { links, server, settings, names, definitions, local }))
+        Ok(Arc::new(Self { links, confirmed, server, settings, names, definitions, local }))
     }
 
     /// What this process knows of a queue.
@@ -232,6 +238,9 @@ impl Store {
         let leaving = join_all(queues.map(leave));
         let _ = tokio::time::timeout(Duration::from_millis(500), leaving).await;
         self.links.close();
+        if let Some(confirmed) = &self.confirmed {
+            confirmed.links.close();
+        }
         self.local.missed(&|_| true);
     }
 }

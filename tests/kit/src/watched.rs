@@ -26,12 +26,11 @@ impl Watched {
     ///
     /// As [`RedisServer::start`], or if they do not find each other within twenty seconds.
     pub fn start() -> Self {
-        let primary = RedisServer::start();
+        // Each of them can be the primary, which need not wait for more replicas to come.
+        let server = || RedisServer::options().args(["--repl-diskless-sync-delay", "0"]);
+        let primary = server().start();
         let port = primary.port().to_string();
-        let replica = || {
-            let args = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
-            RedisServer::options().args(args).start()
-        };
+        let replica = || server().args(["--replicaof", "127.0.0.1", &port]).start();
         let servers = vec![replica(), replica(), primary];
         let sentinels = (0..3).map(|_| RedisServer::options().sentinel().start()).collect();
         let watched = Self { servers, sentinels };

@@ -24,6 +24,7 @@ mod lua;
 mod outages;
 mod permissions;
 mod pressure;
+mod replicas;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod shutdown;
