@@ -8,8 +8,12 @@ async fn pair() -> (RedisServer, RedisServer) {
     let primary = RedisServer::options().args(["--repl-diskless-sync-delay", "0"]).start();
     let args = ["--replicaof", "127.0.0.1", &primary.port().to_string()];
     let replica = RedisServer::options().args(args).start();
-    eventually("it follows", || {
-        replica.info("replication").get("master_link_status").is_some_and(|is| is == "up")
+    primary.call(&["SET", "first", "1"]);
+    eventually("it follows, as its primary has heard", || {
+        let info = primary.info("replication");
+        let offset = format!("offset={},", info["master_repl_offset"]);
+        let follows = |is: &String| is.contains("state=online") && is.contains(&offset);
+        info.get("slave0").is_some_and(follows)
     })
     .await;
     (primary, replica)
