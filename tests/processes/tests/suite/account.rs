@@ -81,8 +81,8 @@ pub async fn records(web: &Jobs, queue: &str) -> HashMap<JobId, JobRecord> {
 /// crashes; and each run but the settled one was of a process that `died`, or that lost its lease.
 ///
 /// Processes that may still hold a job that others have finished must have ended by now.
-pub async fn completed(
-    world: &World,
+pub async fn completed<S>(
+    world: &World<S>,
     web: &Jobs,
     queue: &str,
     ids: &[JobId],
@@ -130,7 +130,7 @@ pub async fn completed(
 
 /// Checks that these jobs, and no others, ran, where the store keeps none: at most once for each
 /// claim, but for those that `may_repeat`.
-pub fn ran(world: &World, ids: &[JobId], may_repeat: &HashSet<JobId>) -> Account {
+pub fn ran<S>(world: &World<S>, ids: &[JobId], may_repeat: &HashSet<JobId>) -> Account {
     let mut runs = runs(world);
     let mut account = Account { jobs: ids.len(), ..Account::default() };
     let mut faults = Vec::new();
@@ -153,7 +153,7 @@ pub fn ran(world: &World, ids: &[JobId], may_repeat: &HashSet<JobId>) -> Account
 
 /// Where store and worker did not agree on what the worker held, or had ended, while its lease was
 /// good. That heals; but as long as the store loses nothing, it does not happen.
-fn disagreements(world: &World) -> Vec<String> {
+fn disagreements<S>(world: &World<S>) -> Vec<String> {
     let disagrees =
         |line: &&str| line.contains("disagreed") || line.contains("settlement was refused");
     let of_log = |(process, log): (String, String)| -> Vec<String> {
@@ -164,9 +164,11 @@ fn disagreements(world: &World) -> Vec<String> {
 
 /// The runs of each job, by their claims: the handler of a process that stood still may begin after
 /// the one that took its place.
-fn runs(world: &World) -> HashMap<JobId, Vec<Entry>> {
+fn runs<S>(world: &World<S>) -> HashMap<JobId, Vec<Entry>> {
     let mut runs: HashMap<JobId, Vec<Entry>> = HashMap::new();
-    for entry in world.journal().into_iter().filter(|entry| entry.event == Event::Start) {
+    // Questions are asked beside it, and answered where they are asked.
+    let counts = |entry: &Entry| entry.event == Event::Start && entry.job != "whereabouts";
+    for entry in world.journal().into_iter().filter(counts) {
         runs.entry(entry.id).or_default().push(entry);
     }
     runs.values_mut().for_each(|of_job| of_job.sort_by_key(|run| run.crashes));

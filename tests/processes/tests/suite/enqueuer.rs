@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Enqueued {
     /// They are stored, as was acknowledged.
     pub ids: Vec<JobId>,
+    /// When that was, of each.
+    pub at: Vec<Instant>,
     /// They are not, as was said, and were not tried again.
     pub given_up: Vec<JobId>,
     /// Of those that are, some that nobody knew of were sent once more.
@@ -71,6 +73,7 @@ pub async fn enqueue(
                 if before == Effect::Unknown {
                     enqueued.sent_again.extend(&ids);
                 }
+                enqueued.at.extend(ids.iter().map(|_| Instant::now()));
                 enqueued.ids.extend(ids);
                 continue;
             }

@@ -16,7 +16,9 @@ mod process;
 mod world;
 
 mod chaos;
+mod cluster;
 mod defaults;
+mod failover;
 mod idle;
 mod killed;
 mod network;

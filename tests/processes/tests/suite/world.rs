@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use shiftwork::Jobs;
 use shiftwork_process_tests::journal::{self, Entry, Event};
-use shiftwork_test_kit::RedisServer;
+use shiftwork_test_kit::{Clustered, RedisServer, Watched};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -21,8 +21,8 @@ pub const LONG: Duration = Duration::from_secs(60);
 const SHOWN: (usize, usize) = (12, 10);
 
 /// A server, processes on it, and their journal.
-pub struct World {
-    pub server: RedisServer,
+pub struct World<S = RedisServer> {
+    pub server: S,
     /// What all processes have in common.
     variables: BTreeMap<String, String>,
     directory: Option<TempDir>,
@@ -31,16 +31,38 @@ pub struct World {
     seed: u64,
 }
 
+/// What can be a store: one server, or several.
+pub trait Servers {
+    fn url(&self) -> String;
+}
+
+impl Servers for RedisServer {
+    fn url(&self) -> String {
+        self.url()
+    }
+}
+
+impl Servers for Watched {
+    fn url(&self) -> String {
+        self.url()
+    }
+}
+
+impl Servers for Clustered {
+    fn url(&self) -> String {
+        self.url()
+    }
+}
+
 impl World {
     /// A server that keeps nothing on disk, and variables that all processes have in common.
     pub fn new<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self::of(RedisServer::start(), variables)
     }
+}
 
-    pub fn of<'a>(
-        server: RedisServer,
-        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
+impl<S: Servers> World<S> {
+    pub fn of<'a>(server: S, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let own = [("JOBS_PROVIDER", "redis"), ("JOBS_NAMESPACE", "test")];
         let mut all = BTreeMap::from(own.map(owned));
@@ -53,7 +75,9 @@ impl World {
         let started = Mutex::default();
         Self { server, variables: all, directory: Some(directory), started, seed }
     }
+}
 
+impl<S> World<S> {
     /// What is random in the test.
     pub fn chance(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed)
@@ -156,7 +180,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<S> Drop for World<S> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.tell();
