@@ -37,6 +37,7 @@ features: ## Combinations of features
 	$(CARGO) check -p shiftwork --lib --no-default-features --features redis
 	$(CARGO) check -p shiftwork --lib --no-default-features --features tls
 	$(CARGO) check -p shiftwork --lib --no-default-features --features sentinel
+	$(CARGO) check -p shiftwork --lib --no-default-features --features cluster
 	$(CARGO) check -p shiftwork-adapter --lib
 	$(CARGO) check -p shiftwork-adapter --lib --features conformance
 	$(CARGO) check -p shiftwork-jobs --lib
@@ -72,6 +73,7 @@ bench-own: ## Measure alone: jobs per second in process, what a job costs a Redi
 	$(CARGO) bench --features redis --bench on_redis
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
+	$(CARGO) bench -p shiftwork-redis --all-features --bench forms
 
 .PHONY: bench-quick bench-full bench-growth bench-own peers peers-node
 peers:

@@ -18,10 +18,19 @@ pub(crate) async fn adapter(server: &RedisServer, namespace: &str) -> Arc<dyn Jo
 }
 
 pub(crate) async fn adapter_at(url: &str, namespace: &str) -> Arc<dyn JobAdapter> {
+    adapter_with(url, namespace, &[]).await
+}
+
+pub(crate) async fn adapter_with(
+    url: &str,
+    namespace: &str,
+    variables: &[(&'static str, String)],
+) -> Arc<dyn JobAdapter> {
     let namespace = Namespace::new(namespace).expect("a valid name");
     let mut connection = Connection::new(namespace, Arc::new(SystemClock));
     connection.settings.keep_completed = Retention { age: Duration::ZERO, count: 0 };
     connection.variables.insert("JOBS_REDIS_URL", url.to_owned());
+    connection.variables.extend(variables.iter().cloned());
     let adapter = Arc::new(RedisAdapter::new(connection).expect("a valid URL"));
     adapter.ping().await.expect("the server answers");
     adapter
