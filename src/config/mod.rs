@@ -99,6 +99,10 @@ pub(crate) fn load(
     let max_payload = read.value("JOBS_MAX_PAYLOAD", parse::bytes(1..=64 << 20));
     let unknown_after = read.value("JOBS_UNKNOWN_AFTER", parse::duration(forever));
     let lease = read.value("JOBS_LEASE", parse::duration(SECOND..=HOUR));
+    let idle_poll = match read.set.get("JOBS_IDLE_POLL") {
+        Some(_) => read.value("JOBS_IDLE_POLL", parse::duration(100 * MS..=HOUR)).map(Some),
+        None => Some(None),
+    };
     let max_crashes = read.value("JOBS_MAX_CRASHES", |text| positive(text, 1000));
     let keep_completed = keep(&mut read, "JOBS_KEEP_COMPLETED", "JOBS_KEEP_COMPLETED_COUNT");
     let keep_dead = keep(&mut read, "JOBS_KEEP_DEAD", "JOBS_KEEP_DEAD_COUNT");
@@ -147,6 +151,7 @@ pub(crate) fn load(
             store.connect_timeout = connect_timeout?;
             store.lease = lease?;
             store.grace = (store.lease / 4).max(SECOND);
+            store.idle_poll = idle_poll?;
             store.max_crashes = max_crashes?.get();
             store.keep_completed = keep_completed?;
             store.keep_dead = keep_dead?;

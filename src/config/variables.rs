@@ -97,6 +97,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "how long a worker keeps its jobs without a sign of life, 1s to 1h",
     ),
     variable(
+        "JOBS_IDLE_POLL",
+        None,
+        "how often a queue is looked at though nothing was announced, 100ms to 1h: the longer, the fewer commands an idle process sends, and the later the jobs of a vanished worker run again. Not set: a little longer than a lease, 10s at most; 1s where Redis can wake nobody",
+    ),
+    variable(
         "JOBS_MAX_CRASHES",
         Some("3"),
         "the crash of its worker that makes a job a dead letter, 1 to 1000",

@@ -77,7 +77,8 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
                 };
                 let look_anew = engine.shared.clock.longest_sleep();
                 let certain = adapter.capabilities().wakeups == Wakeups::Certain;
-                let poll = (!certain).then_some(POLL);
+                let asked = engine.shared.settings.store.idle_poll.unwrap_or_default();
+                let poll = (!certain).then_some(POLL.max(asked));
                 let next = next.map(|next| next.min(look_anew.unwrap_or(next)));
                 let pause = next.into_iter().chain(poll).chain(again).min();
                 let woken_or_due = async {

@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiftwork_adapter::{ErrorKind, QueueName, Ticket, Wakeups, Watch};
+use shiftwork_adapter::{ErrorKind, QueueName, StoreSettings, Ticket, Wakeups, Watch};
 use tokio::time::sleep;
 
 use super::ledger::Ledger;
@@ -48,7 +48,7 @@ pub(crate) async fn run(
                 // Timers do not notice that a machine slept or its clock was set.
                 let look_anew = engine.shared.clock.longest_sleep();
                 let next = answer.next.map(|next| next.min(look_anew.unwrap_or(next)));
-                let poll = || poll(engine.shared.settings.store.lease, &engine.shared.random);
+                let poll = || poll(&engine.shared.settings.store, &engine.shared.random);
                 let poll = (!certain).then(poll);
                 (answer.ticket, next.into_iter().chain(poll).min())
             }
@@ -83,14 +83,34 @@ pub(crate) async fn run(
 
 /// How long until the next look where a wake-up may be lost: up to a tenth less by chance, so that
 /// many processes do not go in step. A lease of 8 s: 9 s to 10 s.
-fn poll(lease: Duration, random: &Random) -> Duration {
-    let plain = (lease + lease / 4).min(*POLL.end());
-    plain.mul_f64(1.0 - random.fraction() / 10.0).max(*POLL.start())
+fn poll(settings: &StoreSettings, random: &Random) -> Duration {
+    let lease = settings.lease;
+    let plain = (lease + lease / 4).clamp(*POLL.start(), *POLL.end());
+    let plain = settings.idle_poll.unwrap_or(plain);
+    let poll = plain.mul_f64(1.0 - random.fraction() / 10.0);
+    if settings.idle_poll.is_some() { poll } else { poll.max(*POLL.start()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn with_lease(lease: Duration) -> StoreSettings {
+        let mut settings = StoreSettings::default();
+        settings.lease = lease;
+        settings
+    }
+
+    #[test]
+    fn a_poll_is_as_long_as_was_asked_for_and_not_in_step() {
+        let random = Random::seeded(1);
+        for asked in [Duration::from_millis(100), Duration::from_secs(600)] {
+            let mut settings = with_lease(Duration::from_secs(8));
+            settings.idle_poll = Some(asked);
+            let polls: Vec<_> = (0..1000).map(|_| poll(&settings, &random)).collect();
+            assert!(polls.iter().all(|poll| (asked.mul_f64(0.9)..=asked).contains(poll)));
+        }
+    }
 
     #[test]
     fn a_poll_is_a_little_longer_than_a_lease_within_bounds_and_not_in_step() {
@@ -98,12 +118,13 @@ mod tests {
         for (lease_ms, least, most) in
             [(1, 1000, 1000), (1000, 1125, 1250), (4000, 4500, 5000), (8000, 9000, 10_000)]
         {
-            let polls = (0..1000).map(|_| poll(Duration::from_millis(lease_ms), &random));
+            let settings = with_lease(Duration::from_millis(lease_ms));
+            let polls = (0..1000).map(|_| poll(&settings, &random));
             let polls: Vec<_> = polls.map(|poll| poll.as_millis()).collect();
             assert!(polls.iter().all(|poll| (least..=most).contains(poll)), "{lease_ms} ms");
             let spread = polls.iter().max().unwrap() - polls.iter().min().unwrap();
             assert!(spread >= (most - least) * 9 / 10, "{spread} ms for a lease of {lease_ms} ms");
         }
-        assert!(poll(Duration::from_secs(3600), &random) <= Duration::from_secs(10));
+        assert!(poll(&with_lease(Duration::from_secs(3600)), &random) <= Duration::from_secs(10));
     }
 }

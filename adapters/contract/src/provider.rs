@@ -173,6 +173,9 @@ pub struct StoreSettings {
     /// How much longer after a lapse was first noticed: a store that was away itself must not
     /// take every worker for dead.
     pub grace: Duration,
+    /// How often an idle queue is looked at though nothing was told of it; `None`: as the engine,
+    /// or an adapter whose store tells nothing, finds right.
+    pub idle_poll: Option<Duration>,
     /// The crash that makes a job a dead letter; at least 1.
     pub max_crashes: u32,
     /// How completed and cancelled jobs are kept.
@@ -189,6 +192,7 @@ impl Default for StoreSettings {
             connect_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(8),
             grace: Duration::from_secs(2),
+            idle_poll: None,
             max_crashes: 3,
             keep_completed: Retention { age: Duration::ZERO, count: 10_000 },
             keep_dead: Retention { age: Duration::from_secs(30 * 24 * 60 * 60), count: 100_000 },

@@ -41,6 +41,8 @@ pub(crate) enum What {
     Denied,
     /// Stored data is not what this program expects.
     Corrupt,
+    /// The server does not speak the protocol in which it could push messages.
+    Old,
     /// The configuration can never work.
     Invalid,
 }
@@ -65,7 +67,7 @@ impl Fault {
             What::Full => ErrorKind::Capacity,
             What::Denied => ErrorKind::Denied,
             What::Corrupt => ErrorKind::Corrupt,
-            What::Invalid => ErrorKind::Invalid,
+            What::Old | What::Invalid => ErrorKind::Invalid,
         }
     }
 
@@ -117,7 +119,11 @@ fn what(error: &RedisError, text: &str) -> What {
     let any = |codes: &[&str]| codes.iter().any(|code| says(code));
     match error.kind() {
         RedisKind::AuthenticationFailed => What::Denied,
-        RedisKind::InvalidClientConfig | RedisKind::RESP3NotSupported => What::Invalid,
+        RedisKind::RESP3NotSupported => What::Old,
+        RedisKind::InvalidClientConfig => What::Invalid,
+        _ if says("NOPROTO") || (text.contains("unknown command") && text.contains("HELLO")) => {
+            What::Old
+        }
         _ if error.is_timeout() => What::Silent,
         _ if NOT_TRUSTED.iter().any(|part| text.contains(part)) => What::Denied,
         _ if says("NOSCRIPT") => What::NoScript,
@@ -134,6 +140,10 @@ fn what(error: &RedisError, text: &str) -> What {
         }
         _ if text.contains("max number of clients") => What::Unready,
         _ if any(&["NOPERM", "NOAUTH", "WRONGPASS", "DENIED"]) => What::Denied,
+        // Where a service has taken it away.
+        _ if text.contains("unknown command") || text.contains("Unknown Redis command") => {
+            What::Denied
+        }
         _ if text.contains("The user executing the script can't")
             || text.contains("ACL failure in script") =>
         {
@@ -183,6 +193,9 @@ fn explained(what: What, text: &str) -> String {
         ),
         What::Denied if says("invalid peer certificate") => {
             format!("the server's certificate cannot be trusted ({text}); have it renewed")
+        }
+        What::Denied if says("nknown") => {
+            format!("{text}; docs/production.md names the commands that are needed")
         }
         What::Denied => {
             format!("{text}; give the user the permissions that docs/production.md names")
@@ -253,6 +266,13 @@ mod tests {
                  script: afa583, on @user_script:1.",
                 What::Denied,
                 true,
+            ),
+            ("ERR unknown command 'HELLO', with args beginning with: '3' ", What::Old, false),
+            ("NOPROTO unsupported protocol version", What::Old, false),
+            (
+                "ERR unknown command 'SUBSCRIBE', with args beginning with: 'a' ",
+                What::Denied,
+                false,
             ),
             ("MOVED 3999 127.0.0.1:6381", What::Moved, false),
             ("ASK 3999 127.0.0.1:6381", What::Busy, false),

@@ -44,7 +44,8 @@ impl Store {
         let awaiting = queue.wakeups.await_end(job);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut pause = POLL;
+            let is_deaf = self.links.is_deaf(queue.slot);
+            let mut pause = if is_deaf { self.server.poll().min(POLL) } else { POLL };
             match self.stage(&queue, job, left).await {
                 Ok(Stage::Gone) => return Ok(None),
                 Ok(Stage::Ended) => return self.job(name, job).await,

@@ -38,7 +38,7 @@ impl RedisHeart {
         } else {
             let opened = store.server.open(&Node::Only, |_| {}).await;
             let told = |fault| told(&store, &Node::Only, operation, fault, Effect::None);
-            connections.insert(Node::Only, opened.map_err(told)?);
+            connections.insert(Node::Only, opened.map_err(told)?.0);
         }
         Ok(Self { store, connections })
     }
@@ -102,7 +102,7 @@ async fn beat(
     let renewing = async {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => store.server.open(node, |_| {}).await?,
+            None => store.server.open(node, |_| {}).await?.0,
         };
         let beat = |beat: &&Beat| {
             let keys = &store.queue(&beat.queue).keys;

@@ -84,8 +84,19 @@ pub(crate) enum State {
 #[derive(Clone)]
 pub(crate) struct Ready {
     connection: MultiplexedConnection,
+    /// What can be told on it.
+    manner: Manner,
     /// Which it is of all that there ever were; the first is 1.
     pub(crate) epoch: u64,
+}
+
+/// What can be told on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// This process may publish nothing.
+    pub(crate) is_quiet: bool,
+    /// It hears nothing.
+    pub(crate) is_deaf: bool,
 }
 
 /// A channel, and on which connection this process hears it.
@@ -157,6 +168,11 @@ impl Link {
         settled.ok().and_then(Result::ok).map_or_else(|| self.state(), |state| state.clone())
     }
 
+    /// Whether nothing is heard on the connection that there is now.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.connection().is_some_and(|ready| ready.manner.is_deaf)
+    }
+
     /// Sends once. Who has a subscription hears what happens from then on.
     pub(crate) async fn send(
         &self,
@@ -164,10 +180,15 @@ impl Link {
         hears: Option<&Subscription>,
         sent: &Sent<'_>,
     ) -> Result<Vec<Value>, Fault> {
-        if let Some(hears) = hears.filter(|hears| hears.is_wanted()) {
+        if let Some(hears) = hears.filter(|hears| hears.is_wanted() && !ready.manner.is_deaf) {
             self.hear(ready, hears).await?;
         }
-        sent.on(&mut ready.connection).await.map_err(|fault| self.shared.of_node(fault))
+        let answer = if ready.manner.is_quiet {
+            sent.quiet().on(&mut ready.connection).await
+        } else {
+            sent.on(&mut ready.connection).await
+        };
+        answer.map_err(|fault| self.shared.of_node(fault))
     }
 
     /// Several who come at the same time all do it, which does no harm: none may depend on how soon
@@ -228,9 +249,9 @@ async fn supervise(shared: Arc<Shared>, mut breaks: mpsc::UnboundedReceiver<(u64
             let epoch = shared.owner.next_epoch();
             let began = Instant::now();
             match connect(&shared, epoch).await {
-                Ok(connection) => {
+                Ok((connection, manner)) => {
                     troubles.over(&shared.shown);
-                    if !shared.set(State::Ready(Ready { connection, epoch })) {
+                    if !shared.set(State::Ready(Ready { connection, manner, epoch })) {
                         return;
                     }
                     shared.owner.connected(&shared.node);
@@ -289,7 +310,10 @@ impl Shared {
     }
 }
 
-async fn connect(shared: &Arc<Shared>, epoch: u64) -> Result<MultiplexedConnection, Fault> {
+async fn connect(
+    shared: &Arc<Shared>,
+    epoch: u64,
+) -> Result<(MultiplexedConnection, Manner), Fault> {
     let owner = shared.owner.clone();
     let broken = shared.broken.clone();
     let push = move |message: PushInfo| match message.kind {
@@ -306,12 +330,22 @@ async fn connect(shared: &Arc<Shared>, epoch: u64) -> Result<MultiplexedConnecti
     };
     let connecting = async {
         let Shared { server, node, owner, .. } = &**shared;
-        let mut connection = server.open(node, push).await?;
+        let (mut connection, pushes) = server.open(node, push).await?;
         let has = |slot| owner.has(node, slot);
-        let prepared = server.prepare(&shared.shown, &mut connection, has).await;
-        prepared.map_err(|fault| shared.of_node(fault))?;
-        subscribe(&mut connection, server.silent_channels()).await?;
-        Ok(connection)
+        let prepared = server.prepare(&mut connection, has).await;
+        let mut prepared = prepared.map_err(|fault| shared.of_node(fault))?;
+        if !pushes {
+            prepared.mute("it does not speak RESP3 (HELLO 3)".into());
+        } else if prepared.can_wake() {
+            // Who may not hear what never comes may not hear what matters.
+            match subscribe(&mut connection, server.silent_channels()).await {
+                Err(fault) if fault.what == What::Denied => prepared.mute(fault.message),
+                subscribed => subscribed?,
+            }
+        }
+        let manner = prepared.manner();
+        server.tell(&shared.shown, prepared);
+        Ok((connection, manner))
     };
     match timeout(shared.patience, connecting).await {
         Ok(connected) => connected,

@@ -263,6 +263,11 @@ impl Links {
         }
     }
 
+    /// Whether nothing is heard of a part of the store.
+    pub(crate) fn is_deaf(&self, slot: Slot) -> bool {
+        self.shared.map().link(slot).is_some_and(|link| link.is_deaf())
+    }
+
     /// The server that has a part of the store, as far as that is known.
     pub(crate) fn node(&self, slot: Slot) -> Option<Node> {
         self.shared.map().node(slot).cloned()
@@ -361,7 +366,7 @@ impl Shared {
                 What::Corrupt => {
                     return Err(self.error(Some(&link), fault, operation, Effect::Unknown));
                 }
-                What::Full | What::Denied | What::Invalid => {
+                What::Full | What::Denied | What::Old | What::Invalid => {
                     return Err(self.error(Some(&link), fault, operation, effect));
                 }
             }

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 
 use crate::fault::Fault;
-use crate::script;
+use crate::script::{self, Script};
 
 /// A command, or several that are sent together. Several are not one step.
 pub(crate) enum Sent<'a> {
@@ -60,13 +60,22 @@ impl<'a> Sent<'a> {
 
     /// The same, for a server that has lost its scripts.
     pub(crate) fn with_sources(&self) -> Self {
+        self.each(with_source)
+    }
+
+    /// The same, for a server that lets this process publish nothing.
+    pub(crate) fn quiet(&self) -> Self {
+        self.each(quiet)
+    }
+
+    fn each(&self, change: fn(&Cmd) -> Cmd) -> Self {
         match self {
-            Self::One(cmd) => Self::One(Cow::Owned(with_source(cmd))),
-            Self::Confirmed(cmd, wait) => Self::Confirmed(Cow::Owned(with_source(cmd)), wait),
+            Self::One(cmd) => Self::One(Cow::Owned(change(cmd))),
+            Self::Confirmed(cmd, wait) => Self::Confirmed(Cow::Owned(change(cmd)), wait),
             Self::Many(pipeline, count) => {
                 let mut all = Pipeline::with_capacity(*count);
                 for cmd in pipeline.cmd_iter() {
-                    all.add_command(with_source(cmd));
+                    all.add_command(change(cmd));
                 }
                 Self::Many(Cow::Owned(all), *count)
             }
@@ -85,6 +94,19 @@ pub(crate) fn good(value: Value) -> Result<Value, Fault> {
 /// The call of a script with the script itself instead of its name: it is executed even where the
 /// server forgets its scripts all the time.
 fn with_source(cmd: &Cmd) -> Cmd {
+    called(cmd, |script, sha| {
+        let is_quiet = sha == script.quiet.sha.as_bytes();
+        ("EVAL", if is_quiet { &script.quiet.source } else { &script.source })
+    })
+}
+
+/// The call of a script that publishes nothing instead.
+fn quiet(cmd: &Cmd) -> Cmd {
+    called(cmd, |script, _| ("EVALSHA", &script.quiet.sha))
+}
+
+/// The same call, in another way, of what that has for the script.
+fn called(cmd: &Cmd, how: fn(&'static Script, &[u8]) -> (&'static str, &'static str)) -> Cmd {
     let arguments: Vec<&[u8]> = cmd
         .args_iter()
         .map(|argument| match argument {
@@ -93,10 +115,11 @@ fn with_source(cmd: &Cmd) -> Cmd {
         })
         .collect();
     let [b"EVALSHA", sha, rest @ ..] = &arguments[..] else { return cmd.clone() };
-    let Some(script) = script::all().find(|script| script.sha.as_bytes() == *sha) else {
-        return cmd.clone();
-    };
-    let mut cmd = redis::cmd("EVAL");
-    cmd.arg(&script.source).arg(rest);
+    let is_it =
+        |script: &&Script| [&script.sha, &script.quiet.sha].iter().any(|s| s.as_bytes() == *sha);
+    let Some(script) = script::all().find(is_it) else { return cmd.clone() };
+    let (way, script) = how(script, sha);
+    let mut cmd = redis::cmd(way);
+    cmd.arg(script).arg(rest);
     cmd
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -11,12 +11,14 @@ use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, ProtocolVersion, PushInfo, Value,
 };
+use shiftwork_adapter::StoreSettings;
 use tracing::{info, warn};
 
 use crate::cluster::{Cluster, View};
 use crate::envelope::VERSION;
 use crate::fault::{Fault, What};
 use crate::keys::NamespaceKeys;
+use crate::link::Manner;
 use crate::replicas::{self, WAIT};
 use crate::script;
 use crate::sent::good;
@@ -29,6 +31,9 @@ const CHECK: &str = include_str!("scripts/check.lua");
 
 /// The oldest server whose commands the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
+
+/// How often idle workers look where nothing wakes them, and nobody has said how often.
+const POLL: Duration = Duration::from_secs(1);
 
 /// How many keys are tried to find one that a server has: enough where that is a hundredth of the
 /// store.
@@ -43,6 +48,10 @@ pub(crate) struct Server {
     names: std::sync::Arc<NamespaceKeys>,
     /// Channels that nobody uses: one as those of the namespace are, one as those of its queues.
     silent: [String; 2],
+    /// It does not speak the protocol in which servers push.
+    is_old: AtomicBool,
+    /// How often idle workers look where nothing wakes them.
+    poll: Duration,
     /// How many replicas must confirm an enqueue.
     wait_replicas: usize,
     /// How long an answer may take, and opening a connection.
@@ -68,6 +77,32 @@ struct Looked {
     version: String,
     policy: String,
     append_only: bool,
+    /// Why it wakes nobody, where it does not.
+    mute: Option<String>,
+}
+
+/// What a connection leads to.
+pub(crate) struct Prepared {
+    looked: Looked,
+    round_trip: Duration,
+    is_quiet: bool,
+}
+
+impl Prepared {
+    /// It wakes nobody, for this reason.
+    pub(crate) fn mute(&mut self, why: String) {
+        self.looked.mute.get_or_insert(why);
+    }
+
+    /// Whether it can wake somebody.
+    pub(crate) fn can_wake(&self) -> bool {
+        self.looked.mute.is_none()
+    }
+
+    /// Who may not publish does not expect that others do.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner { is_quiet: self.is_quiet, is_deaf: !self.can_wake() }
+    }
 }
 
 impl Server {
@@ -75,7 +110,7 @@ impl Server {
         url: &str,
         variables: &BTreeMap<&'static str, String>,
         names: std::sync::Arc<NamespaceKeys>,
-        connect: Duration,
+        settings: &StoreSettings,
     ) -> Result<Self, String> {
         let named = Named::read(url)
             .map_err(|fault| format!("JOBS_REDIS_URL is no URL of a server: {fault}"))?;
@@ -85,7 +120,9 @@ impl Server {
             replicas::read(variable).map_err(|fault| format!("{}: {fault}", WAIT.name))?;
         let shown = named.shown();
         // Two tries fit into the time that a call may take.
-        let response = connect * 2 / 5;
+        let response = settings.connect_timeout * 2 / 5;
+        let poll = settings.idle_poll.unwrap_or(POLL);
+        let is_old = AtomicBool::new(false);
         let silent = [names.check.clone(), queue_check(&names, 0)];
         Ok(Self {
             named,
@@ -93,6 +130,8 @@ impl Server {
             shown,
             names,
             silent,
+            is_old,
+            poll,
             wait_replicas,
             response,
             said: Mutex::new(None),
@@ -125,20 +164,42 @@ impl Server {
         cluster.view(self.tls.as_ref(), self.response / 2).await
     }
 
-    /// Opens a connection whose pushed messages go to `push`.
+    /// Opens a connection whose pushed messages go to `push`; answers whether there are any.
     pub(crate) async fn open(
         &self,
         node: &Node,
         push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<(MultiplexedConnection, bool), Fault> {
+        if !self.is_old.load(Ordering::Relaxed) {
+            match self.open_by(node, Some(push)).await {
+                Err(fault) if fault.what == What::Old => self.is_old.store(true, Ordering::Relaxed),
+                opened => return Ok((opened?, true)),
+            }
+        }
+        let opened = self.open_by(node, None::<fn(PushInfo)>).await?;
+        Ok((opened, false))
+    }
+
+    /// By the protocol that pushes, where somebody listens, else by the older one.
+    async fn open_by(
+        &self,
+        node: &Node,
+        push: Option<impl Fn(PushInfo) + Send + Sync + 'static>,
     ) -> Result<MultiplexedConnection, Fault> {
-        let config = AsyncConnectionConfig::new()
+        let protocol = match push {
+            Some(_) => ProtocolVersion::RESP3,
+            None => ProtocolVersion::RESP2,
+        };
+        let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.response))
-            .set_response_timeout(Some(self.response))
-            .set_push_sender(move |message| {
+            .set_response_timeout(Some(self.response));
+        if let Some(push) = push {
+            config = config.set_push_sender(move |message| {
                 push(message);
                 Ok::<(), std::convert::Infallible>(())
             });
-        let info = self.locate(node).await?;
+        }
+        let info = self.locate(node, protocol).await?;
         let client = match &self.tls {
             Some(tls) => tls.client(info)?,
             None => Client::open(info)?,
@@ -155,7 +216,11 @@ impl Server {
     }
 
     /// Where it is now, and how to connect to it.
-    async fn locate(&self, node: &Node) -> Result<ConnectionInfo, Fault> {
+    async fn locate(
+        &self,
+        node: &Node,
+        protocol: ProtocolVersion,
+    ) -> Result<ConnectionInfo, Fault> {
         let info = match (&self.named, node) {
             (Named::Cluster(cluster), Node::At(host, port)) => cluster.node_at(host, *port),
             (Named::Sentinels(sentinels), _) => {
@@ -164,7 +229,7 @@ impl Server {
             (Named::Server(info), _) => info.clone(),
             (Named::Cluster(cluster), Node::Only) => cluster.node().clone(),
         };
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let redis = info.redis_settings().clone().set_protocol(protocol);
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
     }
@@ -173,13 +238,12 @@ impl Server {
     /// scripts, and says once what people should know of it. In few round trips: a process that
     /// comes back over a slow network has callers who wait.
     ///
-    /// `shown` is how it is called, and `has` tells which parts of the store it has.
+    /// `has` tells which parts of the store it has.
     pub(crate) async fn prepare(
         &self,
-        shown: &str,
         connection: &mut MultiplexedConnection,
         has: impl Fn(Slot) -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<Prepared, Fault> {
         let began = Instant::now();
         let _: Value = redis::cmd("PING").query_async(connection).await?;
         let round_trip = began.elapsed();
@@ -215,20 +279,41 @@ impl Server {
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
 
         let looked = self.look(next())?;
+        let mut quiet = None;
         for check in &checks {
-            self.check_permissions(check, next())?;
+            quiet = self.check_permissions(check, next())?.or(quiet);
         }
         let format = if is_home { Some(read(next()?)?) } else { None };
         answers.try_for_each(|loaded| loaded.map(drop))?;
         if let Some(format) = format {
             self.check_format(connection, format).await?;
         }
+        if quiet.is_some() {
+            let mut load = redis::pipe();
+            for script in script::all() {
+                load.cmd("SCRIPT").arg("LOAD").arg(&script.quiet.source);
+            }
+            let count = load.len();
+            let loaded = connection.send_packed_commands(&load, 0, count).await?;
+            loaded.into_iter().map(good).try_for_each(|loaded| loaded.map(drop))?;
+        }
+        let is_quiet = quiet.is_some();
+        Ok(Prepared { looked: Looked { mute: quiet, ..looked }, round_trip, is_quiet })
+    }
+
+    /// Says what a connection has shown, unless it is as it was.
+    pub(crate) fn tell(&self, shown: &str, prepared: Prepared) {
+        let Prepared { looked, round_trip, .. } = prepared;
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.as_ref() != Some(&looked) {
-            say(shown, &looked, round_trip);
+            say(shown, &looked, round_trip, self.poll);
             *said = Some(looked);
         }
-        Ok(())
+    }
+
+    /// How often idle workers look where nothing wakes them.
+    pub(crate) fn poll(&self) -> Duration {
+        self.poll.mul_f64(0.9 + fastrand::f64() / 10.0)
     }
 
     fn look(&self, info: Result<Value, Fault>) -> Result<Looked, Fault> {
@@ -258,11 +343,17 @@ impl Server {
             version,
             policy: field("maxmemory_policy").unwrap_or("noeviction").to_owned(),
             append_only: field("aof_enabled") != Some("0"),
+            mute: None,
         })
     }
 
-    /// What the script that tries every command has found on a key, and a channel, of this name.
-    fn check_permissions(&self, check: &str, answer: Result<Value, Fault>) -> Result<(), Fault> {
+    /// What the script that tries every command has found on a key, and a channel, of this name:
+    /// why nothing can be published, where that is all that is missing.
+    fn check_permissions(
+        &self,
+        check: &str,
+        answer: Result<Value, Fault>,
+    ) -> Result<Option<String>, Fault> {
         let refused: Vec<String> = match answer {
             Ok(answer) => read(answer)?,
             Err(mut fault) => {
@@ -273,7 +364,10 @@ impl Server {
             }
         };
         if refused.is_empty() {
-            return Ok(());
+            return Ok(None);
+        }
+        if refused == ["PUBLISH"] {
+            return Ok(Some(format!("the user may not PUBLISH on channels such as {check}")));
         }
         let refused = refused.join(", ");
         Err(Fault::new(
@@ -340,8 +434,15 @@ fn check_of_queue(names: &NamespaceKeys, has: impl Fn(Slot) -> bool) -> Option<S
     checks.into_iter().find(|check| has(Slot::of(check)))
 }
 
-fn say(server: &str, looked: &Looked, round_trip: Duration) {
-    let Looked { hidden, version, policy, append_only } = looked;
+fn say(server: &str, looked: &Looked, round_trip: Duration, poll: Duration) {
+    let Looked { hidden, version, policy, append_only, mute } = looked;
+    if let Some(why) = mute {
+        warn!(
+            server,
+            "the server wakes nobody ({why}): idle workers look for jobs every {poll:?} \
+            (JOBS_IDLE_POLL) instead, each time at the cost of a command"
+        );
+    }
     if *hidden {
         warn!(
             server,

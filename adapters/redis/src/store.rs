@@ -47,7 +47,7 @@ pub(crate) struct Local {
     /// How it hears of that.
     schedules_channel: Subscription,
     /// The part of the store that has the keys of the namespace.
-    home: Slot,
+    pub(crate) home: Slot,
     namespace: Namespace,
     names: Arc<NamespaceKeys>,
     queues: RwLock<BTreeMap<QueueName, Arc<Queue>>>,
@@ -87,8 +87,7 @@ impl Store {
     pub(crate) fn new(connection: Connection, url: &str) -> Result<Arc<Self>> {
         let settings = connection.settings;
         let names = Arc::new(NamespaceKeys::new(&connection.namespace));
-        let server =
-            Server::new(url, &connection.variables, names.clone(), settings.connect_timeout);
+        let server = Server::new(url, &connection.variables, names.clone(), &settings);
         let server =
             server.map_err(|fault| AdapterError::new(ErrorKind::Invalid, "connect", fault))?;
         let server = Arc::new(server);

@@ -12,8 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shiftwork_adapter::{AdapterError, ErrorKind, JobId, Result, Ticket, Watch};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use crate::slot::Slot;
 use crate::store::Store;
+
+/// How many polls apart schedules are looked at, which change less often than there is work.
+const SELDOM: u32 = 5;
 
 /// A bell, and how often it has rung.
 #[derive(Default)]
@@ -106,18 +111,30 @@ impl Store {
         match watch {
             Watch::Work(name, seen) => {
                 let queue = self.queue(&name);
-                self.wait_until(&queue.wakeups.work, seen).await
+                self.wait_or_look(&queue.wakeups.work, seen, queue.slot, 1).await
             }
+            // Whoever sweeps looks by itself from time to time, and who claims lets wait what is due.
             Watch::Sweep(name, seen) => {
                 let queue = self.queue(&name);
                 self.wait_until(&queue.wakeups.sweep, seen).await
             }
-            Watch::Schedules(seen) => self.wait_until(&self.local.schedules, seen).await,
+            Watch::Schedules(seen) => {
+                self.wait_or_look(&self.local.schedules, seen, self.local.home, SELDOM).await
+            }
             unknown => {
                 let message = format!("the redis store cannot wait for {unknown:?}");
                 Err(AdapterError::new(ErrorKind::Invalid, "wait", message))
             }
         }
+    }
+
+    /// Waits, where nobody tells for so many polls at most: then it is time to look.
+    async fn wait_or_look(&self, bell: &Bell, seen: Ticket, slot: Slot, polls: u32) -> Result<()> {
+        let rung = self.wait_until(bell, seen);
+        if !self.links.is_deaf(slot) {
+            return rung.await;
+        }
+        timeout(self.server.poll() * polls, rung).await.unwrap_or(Ok(()))
     }
 
     async fn wait_until(&self, bell: &Bell, seen: Ticket) -> Result<()> {

@@ -66,6 +66,7 @@ impl Kit {
             connect_timeout: StoreSettings::default().connect_timeout,
             lease: unit * 4,
             grace: unit,
+            idle_poll: None,
             max_crashes: 3,
             keep_completed: kept,
             keep_dead: kept,

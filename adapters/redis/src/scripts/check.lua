@@ -2,7 +2,7 @@
 --
 -- KEYS 1 a key of the namespace  ARGV 1 a channel of the namespace
 --
--- Returns the names of the commands that the user may not use. What a command says of the key's
+-- Returns the names of the commands that the user may not use, or the server does not have. What a command says of the key's
 -- type is of no interest. Changes nothing: the key is removed again.
 local key, channel = KEYS[1], ARGV[1]
 local tries = {
@@ -21,6 +21,7 @@ for _, try in ipairs(tries) do
   local answer = redis.pcall(unpack(try))
   local error = type(answer) == 'table' and answer.err
   if error and (string.find(error, 'permission') or string.find(error, 'NOPERM')
+    or string.find(error, 'nknown Redis command') or string.find(error, 'nknown command')
     or string.find(error, 'ACL') or string.find(error, "The user executing the script can't")) then
     refused[#refused + 1] = try[1]
   end

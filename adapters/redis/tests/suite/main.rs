@@ -27,6 +27,7 @@ mod pressure;
 mod replicas;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod services;
 mod shutdown;
 #[cfg(feature = "tls")]
 mod tls;

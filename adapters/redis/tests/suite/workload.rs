@@ -14,6 +14,8 @@ const BRIEF: Duration = ms(50);
 pub fn settings(settings: &mut StoreSettings) {
     settings.lease = LEASE;
     settings.grace = GRACE;
+    // Where nobody tells.
+    settings.idle_poll = Some(BRIEF);
     settings.keep_completed.count = 2;
     settings.keep_dead.count = 2;
 }
