@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::slot::Slot;
 use crate::store::Store;
 
-/// How many polls apart schedules are looked at, which change less often than there is work.
+/// How many polls apart that is looked at which changes less often than there is work.
 const SELDOM: u32 = 5;
 
 /// A bell, and how often it has rung.
@@ -113,10 +113,10 @@ impl Store {
                 let queue = self.queue(&name);
                 self.wait_or_look(&queue.wakeups.work, seen, queue.slot, 1).await
             }
-            // Whoever sweeps looks by itself from time to time, and who claims lets wait what is due.
+            // Who claims lets wait what is due, too.
             Watch::Sweep(name, seen) => {
                 let queue = self.queue(&name);
-                self.wait_until(&queue.wakeups.sweep, seen).await
+                self.wait_or_look(&queue.wakeups.sweep, seen, queue.slot, SELDOM).await
             }
             Watch::Schedules(seen) => {
                 self.wait_or_look(&self.local.schedules, seen, self.local.home, SELDOM).await
@@ -128,13 +128,17 @@ impl Store {
         }
     }
 
-    /// Waits, where nobody tells for so many polls at most: then it is time to look.
+    /// Waits, where nobody tells for so many polls at most: then it is as if somebody had.
     async fn wait_or_look(&self, bell: &Bell, seen: Ticket, slot: Slot, polls: u32) -> Result<()> {
         let rung = self.wait_until(bell, seen);
         if !self.links.is_deaf(slot) {
             return rung.await;
         }
-        timeout(self.server.poll() * polls, rung).await.unwrap_or(Ok(()))
+        let told = timeout(self.server.poll() * polls, rung).await;
+        told.unwrap_or_else(|_| {
+            bell.ring();
+            Ok(())
+        })
     }
 
     async fn wait_until(&self, bell: &Bell, seen: Ticket) -> Result<()> {
