@@ -52,6 +52,52 @@ async fn an_idle_worker_on_five_queues_sends_a_command_a_second_at_most_and_star
     assert!(p99s.iter().any(|p99| *p99 < MOST_P99), "from enqueue to start, at p99: {p99s:?}");
 }
 
+/// Idle workers, each on a server of its own: by how it is asked to poll, and whether the server
+/// wakes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_longer_poll_costs_an_idle_worker_fewer_commands_whether_its_server_wakes_it_or_not() {
+    let (woken, mute) = (true, false);
+    let (woken, woken_seldom, mute, mute_seldom) = tokio::join!(
+        idle(woken, None),
+        idle(woken, Some("1m")),
+        idle(mute, None),
+        idle(mute, Some("10s")),
+    );
+    let sent = [woken, woken_seldom, mute, mute_seldom];
+    assert!(woken_seldom < woken / 3.0, "{sent:?}");
+    assert!(mute_seldom < mute / 3.0, "{sent:?}");
+    // On five queues: each is looked at once a second for jobs, and more seldom for all else.
+    assert!(mute < 5.0 * 1.5, "{sent:?}");
+}
+
+/// How many commands a second an idle worker sends.
+async fn idle(wakes: bool, poll: Option<&str>) -> f64 {
+    let forbidden = ["HELLO", "SUBSCRIBE", "PUBLISH"];
+    let renamed = forbidden.iter().flat_map(|name| ["--rename-command", *name, ""]);
+    let options = RedisServer::options();
+    let options = if wakes { options } else { options.args(renamed) };
+    let variables = poll.map(|poll| ("JOBS_IDLE_POLL", poll));
+    let variables = variables.into_iter().chain([("JOBS_TICK_ENABLED", "false")]);
+    let world = World::of(options.start(), variables);
+    let _worker = world.started("worker", []).await;
+    sleep(SETTLES).await;
+    let all = || world.server.info("stats")["total_commands_processed"].parse::<f64>().unwrap();
+    let (monitor, before) = (Monitor::start(&world.server), all());
+    sleep(COUNTED).await;
+    let inside = (all() - before) / COUNTED.as_secs_f64();
+    let sent = monitor.end().values().sum::<usize>() as f64 / COUNTED.as_secs_f64();
+    let server = if wakes { "wakes" } else { "is mute" };
+    report(
+        "idle",
+        format_args!(
+            "a server that {server}, polls of {}: {sent:.2} commands a second, {inside:.2} with \
+             those inside of scripts",
+            poll.unwrap_or("no stated length")
+        ),
+    );
+    sent
+}
+
 /// How long it takes from before an enqueue to the handler's start, one after the other, sorted.
 async fn latencies(world: &World, web: &Jobs) -> Vec<Duration> {
     let mut latencies = Vec::new();
