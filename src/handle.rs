@@ -418,6 +418,7 @@ impl Jobs {
             healthy: true,
             problems: Vec::new(),
             provider: adapter.provider(),
+            servers: adapter.servers(),
             role: settings.role,
             queues: Vec::new(),
             unknown_jobs: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shiftwork_adapter::{AdapterError, JobName, QueueName};
+use shiftwork_adapter::{AdapterError, JobName, QueueName, ServerHealth};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -20,6 +20,9 @@ pub struct Health {
     pub problems: Vec<String>,
     /// What `JOBS_PROVIDER` chose.
     pub provider: &'static str,
+    /// The servers of the store, as this process sees them; none where it keeps jobs by itself. One
+    /// that is away is a problem of its own only where it keeps this process from its work.
+    pub servers: Vec<ServerHealth>,
     /// What `WORKER_ROLE` says.
     pub role: crate::Role,
     /// The queues whose jobs it runs.

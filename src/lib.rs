@@ -102,7 +102,7 @@ pub use shiftwork_adapter as adapter;
 pub use shiftwork_adapter::{
     CancelJob, Counts, Cursor, Effect, Failure, FailureKind, Find, Found, JobId, JobName,
     JobRecord, JobState, Misfire, Operated, Overlap, Payload, Priority, QueueName, ScheduleId,
-    ScheduleRecord, Scope, Timestamp,
+    ScheduleRecord, Scope, ServerHealth, ServerState, Timestamp,
 };
 pub use shiftwork_macros::{FromRef, job};
 

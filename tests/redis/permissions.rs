@@ -55,6 +55,10 @@ async fn a_user_with_the_documented_rules_can_do_everything() {
     web.find("permitted", &shiftwork::Find::new()).await.unwrap();
     web.resume("permitted").await.unwrap();
     assert!(worker.health().await.healthy, "{}", worker.health().await);
+    let servers = worker.health().await.servers;
+    assert_eq!(servers.len(), 1, "{servers:?}");
+    assert_eq!(servers[0].state, shiftwork::ServerState::Connected { wakes: true });
+    assert!(!format!("{servers:?}").contains("password"), "{servers:?}");
     worker.shutdown().await.unwrap();
 
     // Nothing was refused on the way, told or not.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::{
     Beat, BeatReply, CancelJob, Capabilities, Counts, Defined, Enqueued, Exchange, ExchangeReply,
     Find, Fired, Firing, Found, HeldPage, Incarnation, JobId, JobRecord, JobSpec, Operated, Pong,
-    QueueName, Result, Schedule, ScheduleId, Schedules, SweepAnswer, Timestamp, Trigger, Triggered,
-    Watch,
+    QueueName, Result, Schedule, ScheduleId, Schedules, ServerHealth, SweepAnswer, Timestamp,
+    Trigger, Triggered, Watch,
 };
 
 /// How many jobs one call enqueues at most, all of them or none. Whoever has more makes several
@@ -52,6 +52,12 @@ pub trait JobAdapter: Send + Sync + 'static {
 
     /// How it differs from others.
     fn capabilities(&self) -> Capabilities;
+
+    /// How the store's servers are, as far as this process knows without asking them. One that
+    /// keeps its jobs in the process has none.
+    fn servers(&self) -> Vec<ServerHealth> {
+        Vec::new()
+    }
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<Pong>;

@@ -26,6 +26,7 @@ mod name;
 mod occurrence;
 mod provider;
 mod schedule;
+mod server;
 mod time;
 
 pub use adapter::{Heart, JobAdapter, MAX_BATCH};
@@ -49,4 +50,5 @@ pub use schedule::{
     Defined, Fired, Firing, JobTemplate, LastRun, MISFIRE_ALL_BOUND, Misfire, Origin, Overlap,
     Schedule, ScheduleRecord, Schedules, Timing, Trigger, Triggered,
 };
+pub use server::{ServerHealth, ServerState};
 pub use time::Timestamp;

@@ -8,7 +8,7 @@ use shiftwork_adapter::{
     AdapterError, CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, ErrorKind,
     Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter,
     JobId, JobRecord, JobSpec, Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId,
-    Schedules, SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
+    Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
 };
 
 use crate::heart::RedisHeart;
@@ -105,6 +105,10 @@ impl JobAdapter for RedisAdapter {
 
     fn capabilities(&self) -> Capabilities {
         PROVIDER.capabilities
+    }
+
+    fn servers(&self) -> Vec<ServerHealth> {
+        self.store.servers()
     }
 
     async fn ping(&self) -> Result<Pong> {

@@ -10,12 +10,13 @@
 //!
 //! What is sent, where, and again where no answer comes, is up to [`links`](crate::links).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
+use shiftwork_adapter::{ServerHealth, ServerState};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -48,6 +49,8 @@ struct Shared {
     /// How long connecting may take in all.
     patience: Duration,
     state: watch::Sender<State>,
+    /// Since when it is no longer, or once more, connected.
+    since: Mutex<Instant>,
     broken: mpsc::UnboundedSender<(u64, Fault)>,
     owner: Arc<dyn Owner>,
 }
@@ -126,13 +129,16 @@ impl Link {
     pub(crate) fn new(
         server: Arc<Server>,
         node: Node,
+        purpose: &str,
         patience: Duration,
         owner: Arc<dyn Owner>,
     ) -> Self {
         let (broken, breaks) = mpsc::unbounded_channel();
         let (state, _) = watch::channel(State::Connecting(None));
-        let shown = server.shown(&node);
-        let shared = Arc::new(Shared { server, node, shown, patience, state, broken, owner });
+        let shown = server.shown(&node) + purpose;
+        let since = Mutex::new(Instant::now());
+        let shared = Shared { server, node, shown, patience, state, since, broken, owner };
+        let shared = Arc::new(shared);
         tokio::spawn(supervise(shared.clone(), breaks));
         Self { shared }
     }
@@ -150,6 +156,20 @@ impl Link {
     /// How it is now.
     pub(crate) fn state(&self) -> State {
         self.shared.state.borrow().clone()
+    }
+
+    /// The same, for people; `None`: it was closed.
+    pub(crate) fn health(&self) -> Option<ServerHealth> {
+        let state = match self.state() {
+            State::Ready(ready) => ServerState::Connected { wakes: !ready.manner.is_deaf },
+            State::Connecting(why) => {
+                ServerState::Connecting { why: why.map(|fault| fault.message) }
+            }
+            State::Refused(fault) => ServerState::Refused { why: fault.message },
+            State::Closed => return None,
+        };
+        let since = *self.shared.since.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ServerHealth::new(self.shown(), state, since.elapsed()))
     }
 
     /// The connection, where there is one now.
@@ -206,6 +226,7 @@ impl Link {
         self.shared.state.send_if_modified(|state| {
             let is_this = matches!(state, State::Ready(ready) if ready.epoch == epoch);
             if is_this {
+                self.shared.turned();
                 *state = State::Connecting(Some(fault.clone()));
             }
             is_this
@@ -298,11 +319,19 @@ impl Shared {
         }
     }
 
+    /// It is in another state from now on.
+    fn turned(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// Changes the state, unless it is the last one; answers whether it did.
     fn set(&self, next: State) -> bool {
         self.state.send_if_modified(|state| {
             let open = !matches!(state, State::Closed);
             if open {
+                if std::mem::discriminant(&*state) != std::mem::discriminant(&next) {
+                    self.turned();
+                }
                 *state = next;
             }
             open

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use shiftwork_adapter::{AdapterError, Effect, ErrorKind, Result};
+use shiftwork_adapter::{AdapterError, Effect, ErrorKind, Result, ServerHealth, ServerState};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -51,6 +51,7 @@ pub(crate) struct Links {
 
 struct Shared {
     server: Arc<Server>,
+    purpose: &'static str,
     /// How long one call may take in all.
     patience: Duration,
     map: watch::Sender<Arc<Map>>,
@@ -59,6 +60,7 @@ struct Shared {
     closed: AtomicBool,
     /// Another server may have what one had.
     trouble: Notify,
+    began: Instant,
 }
 
 /// Who hears what the servers push, and when some of it is lost.
@@ -118,20 +120,24 @@ pub(crate) struct Target<'a> {
 }
 
 impl Links {
-    /// Starts connecting. Needs a tokio runtime, on which the supervisors live.
+    /// Starts connecting. Needs a tokio runtime, on which the supervisors live. `purpose` is told
+    /// behind the names of servers.
     pub(crate) fn new(
         server: Arc<Server>,
+        purpose: &'static str,
         patience: Duration,
         listener: Arc<dyn Listener>,
     ) -> Self {
         let shared = Arc::new(Shared {
             server,
+            purpose,
             patience,
             map: watch::channel(Arc::default()).0,
             listener,
             epochs: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             trouble: Notify::new(),
+            began: Instant::now(),
         });
         let follower = if shared.server.cluster().is_some() {
             Some(tokio::spawn(follow(shared.clone())))
@@ -285,6 +291,20 @@ impl Links {
         map.link(slot).and_then(|link| link.connection()).map_or(0, |ready| ready.epoch)
     }
 
+    /// How each is.
+    pub(crate) fn servers(&self) -> Vec<ServerHealth> {
+        let map = self.shared.map();
+        if map.links.is_empty() && !self.is_closed() {
+            let state = match &map.why {
+                Some(why) if !why.is_away() => ServerState::Refused { why: why.message.clone() },
+                why => ServerState::Connecting { why: why.as_ref().map(|why| why.message.clone()) },
+            };
+            let since = self.shared.began.elapsed();
+            return vec![ServerHealth::new(self.shared.server.to_string(), state, since)];
+        }
+        map.links.iter().filter_map(|link| link.health()).collect()
+    }
+
     /// Whether they were closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::SeqCst)
@@ -312,7 +332,7 @@ impl Shared {
     }
 
     fn link_to(self: &Arc<Self>, node: Node) -> Arc<Link> {
-        Arc::new(Link::new(self.server.clone(), node, self.patience, self.clone()))
+        Arc::new(Link::new(self.server.clone(), node, self.purpose, self.patience, self.clone()))
     }
 
     async fn send(

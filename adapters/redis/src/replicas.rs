@@ -64,7 +64,7 @@ impl Listener for Deaf {
 impl Confirmed {
     /// Starts connecting. Needs a tokio runtime.
     pub(crate) fn new(server: Arc<Server>, replicas: usize, patience: Duration) -> Self {
-        let links = Links::new(server, patience, Arc::new(Deaf));
+        let links = Links::new(server, " (for enqueues)", patience, Arc::new(Deaf));
         // Half of what an answer may take.
         Self { links, replicas, patience: patience / 5 }
     }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
     AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, Schedule,
-    ScheduleId, StoreSettings,
+    ScheduleId, ServerHealth, StoreSettings,
 };
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ impl Store {
             names: names.clone(),
             queues: RwLock::default(),
         });
-        let links = Links::new(server.clone(), settings.connect_timeout, local.clone());
+        let links = Links::new(server.clone(), "", settings.connect_timeout, local.clone());
         let confirmed = (server.wait_replicas() > 0).then(|| {
             Confirmed::new(server.clone(), server.wait_replicas(), settings.connect_timeout)
         });
@@ -204,6 +204,15 @@ impl Store {
         for retention in [self.settings.keep_completed, self.settings.keep_dead] {
             cmd.arg(millis(retention.age).min(MAX_AGE_MS)).arg(retention.count);
         }
+    }
+
+    /// How the servers are, and the connections to them.
+    pub(crate) fn servers(&self) -> Vec<ServerHealth> {
+        let mut servers = self.links.servers();
+        if let Some(confirmed) = &self.confirmed {
+            servers.extend(confirmed.links.servers());
+        }
+        servers
     }
 
     /// Refuses what is called after the end.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use shiftwork_adapter::{
     CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, Exchange, ExchangeReply, Find,
     Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec,
-    Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId, Schedules, SweepAnswer,
-    Timestamp, Trigger, Triggered, Watch,
+    Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId, Schedules, ServerHealth,
+    SweepAnswer, Timestamp, Trigger, Triggered, Watch,
 };
 use shiftwork_memory::MemoryAdapter;
 
@@ -59,6 +59,10 @@ impl JobAdapter for ExampleAdapter {
 
     fn capabilities(&self) -> Capabilities {
         PROVIDER.capabilities
+    }
+
+    fn servers(&self) -> Vec<ServerHealth> {
+        self.store.servers()
     }
 
     async fn ping(&self) -> Result<Pong> {

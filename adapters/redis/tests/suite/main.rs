@@ -17,6 +17,7 @@ mod workload;
 mod cluster;
 mod cost;
 mod flushes;
+mod health;
 mod keys;
 mod leases;
 mod lost_replies;
