@@ -16,7 +16,7 @@ use shiftwork_redis::RedisAdapter;
 use shiftwork_test_kit::{Certificates, Clustered, RedisServer, Watched};
 
 /// How many cases run at once, where nobody says.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// Tells a connection where its server is.
 type Tell = fn(&mut Connection);

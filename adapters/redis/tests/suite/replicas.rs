@@ -20,7 +20,8 @@ async fn pair() -> (RedisServer, RedisServer) {
 }
 
 fn waiting(url: &str, replicas: &str) -> Arc<RedisAdapter> {
-    let mut connection = connection(url, "test", |_| {});
+    // Two seconds for the replicas, however busy the machine is.
+    let mut connection = connection(url, "test", |all| all.connect_timeout = ms(10_000));
     connection.variables.insert("JOBS_REDIS_WAIT_REPLICAS", replicas.into());
     Arc::new(RedisAdapter::new(connection).unwrap())
 }

@@ -1,6 +1,8 @@
 //! Servers as services offer them, which forbid one thing or another: they are served all the same,
 //! and what is lost by it is said once.
 
+use futures_util::future::join_all;
+
 use crate::events::record;
 use crate::support::*;
 use crate::workload;
@@ -81,7 +83,7 @@ impl Forbids {
 
 #[tokio::test]
 async fn whatever_a_service_forbids_jobs_are_done_there() {
-    for service in &SERVICES {
+    join_all(SERVICES.iter().map(async |service| {
         let (server, url) = service.start();
         workload::run(&url).await;
         // Not even tried, but for what is asked at the start.
@@ -89,7 +91,8 @@ async fn whatever_a_service_forbids_jobs_are_done_there() {
         let told: Vec<_> = refused.array().iter().map(|entry| format!("{entry:?}")).collect();
         let in_a_script = |entry: &&String| entry.contains("lua") && !entry.contains("publish");
         assert_eq!(told.iter().find(in_a_script), None, "{}", service.what);
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
