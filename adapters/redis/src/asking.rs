@@ -30,8 +30,14 @@ pub(crate) async fn ask_all<T, A: Ord, F: Future<Output = Result<T, Fault>>>(
 ) -> Result<T, Fault> {
     let ask = &ask;
     let asked = whom.into_iter().map(|info| async move {
-        let connection = open(info.clone(), tls, patience).await?;
-        ask(info, connection).await
+        let whom = info.addr().to_string();
+        let asked = async {
+            let connection = open(info.clone(), tls, patience).await?;
+            ask(info, connection).await
+        };
+        asked
+            .await
+            .map_err(|fault| Fault { message: format!("{whom}: {}", fault.message), ..fault })
     });
     let mut asked: FuturesUnordered<_> = asked.collect();
     let mut until = Instant::now() + patience;

@@ -166,7 +166,7 @@ fn explained(what: What, text: &str) -> String {
         What::Full => format!(
             "the server is full ({text}); raise its maxmemory, or let jobs be run or discarded"
         ),
-        What::Denied if says("WRONGPASS") => format!(
+        What::Denied if says("WRONGPASS") || says("Password authentication failed") => format!(
             "the server does not take this user and password ({text}); set the right ones in \
              JOBS_REDIS_URL"
         ),

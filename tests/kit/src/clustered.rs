@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{RedisServer, Reply};
+use crate::{Certificates, RedisServer, Reply};
 
 /// How many masters there are.
 const MASTERS: usize = 3;
@@ -30,8 +30,21 @@ impl Clustered {
     /// As [`RedisServer::start`], or if they do not find each other within twenty seconds. The
     /// server must be of version 7.0 or later.
     pub fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// The same, where all is encrypted: [`Clustered::tls_url`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Clustered::start`].
+    pub fn by_tls(certificates: &Certificates) -> Self {
+        Self::with(Some(certificates))
+    }
+
+    fn with(certificates: Option<&Certificates>) -> Self {
         let node = || {
-            let options = RedisServer::options().node();
+            let options = RedisServer::options().node().all_by_tls(certificates);
             let options = options.args(["--cluster-node-timeout", "1000"]);
             let options = options.args(["--cluster-replica-validity-factor", "0"]);
             // A replica is named only once it has had something from its master.
@@ -49,7 +62,8 @@ impl Clustered {
             done(master, &["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
         }
         for node in &cluster.nodes[1..] {
-            let (port, bus) = (node.port().to_string(), node.bus_port().to_string());
+            let port = node.port_among_servers().to_string();
+            let bus = node.bus_port().to_string();
             done(&cluster.nodes[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         let known = |node: &RedisServer| info(node, "cluster_known_nodes");
@@ -77,6 +91,17 @@ impl Clustered {
     pub fn url(&self) -> String {
         let seeds = self.nodes[..MASTERS].iter().map(|node| node.address().to_string());
         format!("redis-cluster://{}", seeds.collect::<Vec<_>>().join(","))
+    }
+
+    /// The same, for connections by TLS: `rediss-cluster://127.0.0.1:PORT,…`.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started [by TLS](Clustered::by_tls).
+    pub fn tls_url(&self) -> String {
+        let seeds =
+            self.nodes[..MASTERS].iter().map(|node| node.tls_url().replace("rediss://", ""));
+        format!("rediss-cluster://{}", seeds.collect::<Vec<_>>().join(","))
     }
 
     /// All nodes: the masters as they began, then their replicas in the same order.

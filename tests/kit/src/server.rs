@@ -130,6 +130,12 @@ impl RedisServer {
         format!("rediss://127.0.0.1:{}", self.tls_port)
     }
 
+    /// The port on which it speaks to others of its kind: to which replicas and nodes of a cluster
+    /// are referred, where they encrypt what they say to each other.
+    pub(crate) fn port_among_servers(&self) -> u16 {
+        if self.options.tls.is_some() { self.tls_port } else { self.port }
+    }
+
     /// The port of 127.0.0.1 on which it listens, the same after every restart.
     pub fn port(&self) -> u16 {
         self.port

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{RedisServer, Reply};
+use crate::{Certificates, RedisServer, Reply};
 
 /// What the sentinels call the primary.
 const NAME: &str = "primary";
@@ -26,13 +26,30 @@ impl Watched {
     ///
     /// As [`RedisServer::start`], or if they do not find each other within twenty seconds.
     pub fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// The same, where all is encrypted: [`Watched::tls_url`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Watched::start`].
+    pub fn by_tls(certificates: &Certificates) -> Self {
+        Self::with(Some(certificates))
+    }
+
+    fn with(certificates: Option<&Certificates>) -> Self {
         // Each of them can be the primary, which need not wait for more replicas to come.
-        let server = || RedisServer::options().args(["--repl-diskless-sync-delay", "0"]);
+        let server = || {
+            let options = RedisServer::options().all_by_tls(certificates);
+            options.args(["--repl-diskless-sync-delay", "0"])
+        };
         let primary = server().start();
-        let port = primary.port().to_string();
+        let port = primary.port_among_servers().to_string();
         let replica = || server().args(["--replicaof", "127.0.0.1", &port]).start();
         let servers = vec![replica(), replica(), primary];
-        let sentinels = (0..3).map(|_| RedisServer::options().sentinel().start()).collect();
+        let sentinel = || RedisServer::options().sentinel().all_by_tls(certificates).start();
+        let sentinels = (0..3).map(|_| sentinel()).collect();
         let watched = Self { servers, sentinels };
         for sentinel in &watched.sentinels {
             sentinel.call(&["SENTINEL", "MONITOR", NAME, "127.0.0.1", &port, "2"]);
@@ -57,6 +74,16 @@ impl Watched {
         format!("redis-sentinel://{}/{NAME}/0", sentinels.collect::<Vec<_>>().join(","))
     }
 
+    /// The same, for connections by TLS: `rediss-sentinel://127.0.0.1:PORT,…/primary/0`.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started [by TLS](Watched::by_tls).
+    pub fn tls_url(&self) -> String {
+        let hosts = self.sentinels.iter().map(|node| node.tls_url().replace("rediss://", ""));
+        format!("rediss-sentinel://{}/{NAME}/0", hosts.collect::<Vec<_>>().join(","))
+    }
+
     /// The servers of data, in no order that would mean anything.
     pub fn servers(&self) -> &[RedisServer] {
         &self.servers
@@ -74,7 +101,7 @@ impl Watched {
     /// If the sentinel does not answer.
     pub fn primary(&self) -> &RedisServer {
         let port = self.told(&self.sentinels[0], "port");
-        let is_named = |server: &&RedisServer| server.port().to_string() == port;
+        let is_named = |server: &&RedisServer| server.port_among_servers().to_string() == port;
         self.servers.iter().find(is_named).expect("the sentinel names one of the servers")
     }
 

@@ -209,6 +209,76 @@ async fn a_slot_that_moves_takes_its_queue_along_and_calls_wait_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_master_of_the_namespace_is_away_queues_go_on_also_those_never_used_before() {
+    let spread = Spread::start().await;
+    let adapter = open(&spread.cluster.url());
+    let home = spread.cluster.master_of("{test}:queues", None);
+    let mut others =
+        spread.queues.iter().filter(|queue| spread.master_of(queue).port() != home.port());
+    let (known, fresh) = (others.next().unwrap(), others.next().unwrap());
+    enqueued(&adapter, known, 1).await;
+    let mut worker = Worker::new(&adapter, known);
+    home.stall();
+    for queue in [known, fresh] {
+        let (answered, took) = timed(adapter.enqueue(queue, jobs(1))).await;
+        answered.unwrap();
+        assert!(took < PATIENCE / 2, "{took:?}");
+    }
+    assert_eq!(worker.claim(10).await.len(), 2);
+    adapter.sweep(fresh).await.unwrap();
+    // It is entered into the list once that is there again.
+    let listed = async {
+        while adapter.queues().await.map_or(true, |all| !all.contains(fresh)) {
+            let _ = adapter.enqueue(fresh, jobs(1)).await;
+        }
+    };
+    timeout(FOLLOWED, listed).await.expect("it is listed");
+    home.resume();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_user_of_the_documentation_may_do_all_that_is_needed_on_a_cluster() {
+    let spread = Spread::start().await;
+    let (places, commands) = crate::permissions::documented();
+    for node in spread.cluster.nodes() {
+        let rules = ["ACL", "SETUSER", "app", "on", ">pw"].into_iter();
+        let rules = rules.chain(places.iter().chain(&commands).map(String::as_str));
+        let rules: Vec<_> = rules.chain(["+cluster|slots", "+cluster|info"]).collect();
+        assert_eq!(node.call(&rules).text(), "OK");
+    }
+    crate::workload::run(&spread.cluster.url().replace("://", "://app:pw@")).await;
+    for node in spread.cluster.nodes() {
+        let refused = node.call(&["ACL", "LOG"]);
+        assert!(refused.array().is_empty(), "{refused:?}");
+    }
+    // Who may not ask where the slots are is told so.
+    for node in spread.cluster.nodes() {
+        node.call(&["ACL", "SETUSER", "app", "-cluster|slots"]);
+    }
+    let error = open(&spread.cluster.url().replace("://", "://app:pw@")).ping().await.unwrap_err();
+    assert_error(&error, ErrorKind::Denied, Effect::None, &["cluster|slots"]);
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_spoken_to_by_tls() {
+    let (certificates, cluster) = blocking(|| {
+        let certificates = shiftwork_test_kit::Certificates::new();
+        let cluster = Clustered::by_tls(&certificates);
+        (certificates, cluster)
+    })
+    .await;
+    let mut connection = connection(&cluster.tls_url(), "test", |_| {});
+    connection.variables.insert("JOBS_REDIS_TLS_CA", certificates.ca().display().to_string());
+    let adapter = RedisAdapter::new(connection).unwrap();
+    for number in 0..20 {
+        enqueued(&adapter, &queue(&format!("q{number}")), 1).await;
+    }
+    let holds = |node: &RedisServer| node.call(&["DBSIZE"]).int() > 0;
+    assert!(cluster.nodes()[..3].iter().all(holds), "they are spread");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_that_lives_will_do_to_find_the_others() {
     let spread = Spread::start().await;
     let third = spread.cluster.nodes()[2].address();

@@ -27,7 +27,7 @@ fn assert_no_secret(server: &RedisServer, error: &AdapterError) {
 }
 
 /// The user of `docs/production.md`, for the namespace `test`: keys and channels, then commands.
-fn documented() -> (Vec<String>, Vec<String>) {
+pub fn documented() -> (Vec<String>, Vec<String>) {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/production.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, rules) = page.split_once("ACL SETUSER shiftwork on >password").unwrap();

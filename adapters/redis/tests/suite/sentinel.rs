@@ -37,8 +37,15 @@ async fn a_primary_that_dies_is_followed_by_another_and_jobs_run_there() {
     let mut worker = Worker::new(&adapter, &work());
     let claimed: BTreeSet<JobId> = worker.claim(100).await.into_iter().collect();
     assert_eq!(claimed, before.union(&after).copied().collect());
-    // The heart finds it as well.
-    let mut heart = adapter.heart().await.unwrap();
+    // The heart finds it as well, once it reaches a sentinel that knows.
+    let heart = async {
+        loop {
+            if let Ok(heart) = adapter.heart().await {
+                return heart;
+            }
+        }
+    };
+    let mut heart = soon("a heart", heart).await;
     let beat = Beat::new(work(), worker.incarnation, claimed.len());
     let answers = heart.beat(&[beat]).await.unwrap();
     assert!(matches!(answers[..], [BeatReply::Renewed { .. }]), "{answers:?}");
@@ -84,6 +91,49 @@ async fn what_is_wrong_with_sentinels_is_said_at_once() {
         assert_error(&error, kind, Effect::None, &[says, &shown]);
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
+}
+
+/// A user of the sentinels, and one of the servers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_servers_have_users_and_passwords_of_their_own() {
+    let watched = tokio::task::spawn_blocking(Watched::start).await.unwrap();
+    let rules = |password| ["ACL", "SETUSER", "app", "on", password, "~*", "&*", "+@all"];
+    watched.sentinels().iter().for_each(|sentinel| drop(sentinel.call(&rules(">of-sentinels"))));
+    watched.servers().iter().for_each(|server| drop(server.call(&rules(">of-servers"))));
+    let url = |server: &str, sentinel: &str| {
+        let url = watched.url().replace("://", &format!("://app:{server}@"));
+        format!("{url}?sentinel_username=app&sentinel_password={sentinel}")
+    };
+    open(&url("of-servers", "of-sentinels")).ping().await.unwrap();
+    let sentinel = watched.sentinels()[0].address().to_string();
+    for (url, whose) in [
+        (url("of-sentinels", "of-sentinels"), "WRONGPASS"),
+        (url("of-servers", "of-servers"), &*sentinel),
+    ] {
+        let error = open(&url).ping().await.unwrap_err();
+        let says = [whose, "user and password", "JOBS_REDIS_URL"];
+        assert_error(&error, ErrorKind::Denied, Effect::None, &says);
+        assert!(!format!("{error} {error:?}").contains("of-se"), "{error}");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_servers_are_spoken_to_by_tls() {
+    let (certificates, watched) = blocking(|| {
+        let certificates = shiftwork_test_kit::Certificates::new();
+        let watched = Watched::by_tls(&certificates);
+        (certificates, watched)
+    })
+    .await;
+    let mut connection = connection(&watched.tls_url(), "test", |_| {});
+    connection.variables.insert("JOBS_REDIS_TLS_CA", certificates.ca().display().to_string());
+    let adapter = RedisAdapter::new(connection).unwrap();
+    adapter.ping().await.unwrap();
+    let first = watched.primary();
+    first.kill();
+    answers(&adapter).await;
+    watched.until_replaced(first);
 }
 
 async fn enqueued(adapter: &RedisAdapter, count: usize) -> BTreeSet<JobId> {

@@ -75,6 +75,16 @@ impl RedisOptions {
         self
     }
 
+    /// As [`tls`](Self::tls) where there are certificates, also for what servers say to each other.
+    pub(crate) fn all_by_tls(self, certificates: Option<&Certificates>) -> Self {
+        match certificates {
+            None => self,
+            Some(certificates) => {
+                self.tls(certificates).args(["--tls-replication", "yes", "--tls-cluster", "yes"])
+            }
+        }
+    }
+
     /// Keeps the data in an append-only file, so that they are there after a restart.
     pub fn append_only(mut self, fsync: Fsync) -> Self {
         self.append_only = Some(fsync);
