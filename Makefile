@@ -11,9 +11,11 @@ DENY := $(TOOLS)/bin/cargo-deny
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Some tests start a redis-server of their own. It is found, or installed, before they need it.
+# Some tests start a redis-server of their own. It is found, or installed, before they need it. Most
+# wait more than they work, so three of them run at once on the two cores that CI has.
 test: ## Run every test of the workspace
 	server=$$(scripts/redis-server.sh) && SHIFTWORK_REDIS_SERVER=$$server \
+		RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} \
 		$(CARGO) test --workspace --all-features --no-fail-fast
 
 redis: ## Start a throw-away server to try things with, until Ctrl-C
