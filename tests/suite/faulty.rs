@@ -33,6 +33,17 @@ pub enum Fault {
     Deny,
 }
 
+/// How the part of a store is away that has a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// As is known: it is told at once.
+    Known,
+    /// It does not answer, and who lists its schedules does not notice.
+    Silent,
+}
+
+type Part = Arc<Mutex<Option<(QueueName, Away)>>>;
+
 /// See the [module](self).
 pub struct Faulty {
     inner: Arc<dyn JobAdapter>,
@@ -42,6 +53,7 @@ pub struct Faulty {
     many_processes: AtomicBool,
     best_effort: AtomicBool,
     listed_ahead: Mutex<Duration>,
+    part: Part,
     queues: Mutex<BTreeMap<String, Fault>>,
     solo: Mutex<Fault>,
     methods: Mutex<BTreeMap<&'static str, Fault>>,
@@ -60,6 +72,7 @@ impl Faulty {
             many_processes: AtomicBool::new(false),
             best_effort: AtomicBool::new(false),
             listed_ahead: Mutex::default(),
+            part: Arc::default(),
             queues: Mutex::default(),
             solo: Mutex::default(),
             methods: Mutex::default(),
@@ -120,6 +133,11 @@ impl Faulty {
     /// Lists the schedules as if it were later: the clock goes backward before the next call.
     pub fn list_ahead(&self, by: Duration) {
         *self.listed_ahead.lock().unwrap() = by;
+    }
+
+    /// The schedules and leases of this queue are in a part of the store that is away.
+    pub fn part_is(&self, away: Option<(QueueName, Away)>) {
+        *self.part.lock().unwrap() = away;
     }
 
     /// How often each method was called, since the last time this was asked. One that was not is
@@ -234,6 +252,11 @@ impl JobAdapter for Faulty {
     async fn scheduled_jobs(&self) -> Result<Schedules> {
         let mut schedules = self.other("scheduled_jobs", self.inner.scheduled_jobs()).await?;
         schedules.now = schedules.now + *self.listed_ahead.lock().unwrap();
+        if let Some((queue, Away::Known)) = &*self.part.lock().unwrap() {
+            schedules.records.retain(|record| record.schedule.queue != *queue);
+            let error = AdapterError::new(ErrorKind::Unavailable, "scheduled_jobs", "it is away");
+            schedules.unread.push((queue.clone(), error));
+        }
         Ok(schedules)
     }
 
@@ -242,6 +265,18 @@ impl JobAdapter for Faulty {
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
+        let away = self.part.lock().unwrap().clone();
+        if let Some((queue, _)) = away {
+            let all = self.inner.scheduled_jobs().await?.records;
+            let is_away = |firing: &Firing| {
+                let record = all.iter().find(|record| record.schedule.id == firing.schedule);
+                record.is_some_and(|record| record.schedule.queue == queue)
+            };
+            if batch.iter().any(is_away) {
+                return misbehave(&Mutex::new(Fault::TimeOut), "fire", self.inner.fire(batch))
+                    .await;
+            }
+        }
         self.other("fire", self.inner.fire(batch)).await
     }
 
@@ -294,7 +329,7 @@ impl JobAdapter for Faulty {
     async fn heart(&self) -> Result<Box<dyn Heart>> {
         let inner = misbehave(&self.beats, "heart", self.inner.heart()).await?;
         let (fault, calls) = (self.beats.clone(), self.calls.clone());
-        Ok(Box::new(FaultyHeart { inner, fault, calls }))
+        Ok(Box::new(FaultyHeart { inner, fault, part: self.part.clone(), calls }))
     }
 
     async fn sweep(&self, queue: &QueueName) -> Result<SweepAnswer> {
@@ -341,6 +376,7 @@ impl JobAdapter for Faulty {
 struct FaultyHeart {
     inner: Box<dyn Heart>,
     fault: Arc<Mutex<Fault>>,
+    part: Part,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
@@ -348,6 +384,14 @@ struct FaultyHeart {
 impl Heart for FaultyHeart {
     async fn beat(&mut self, beats: &[Beat]) -> Result<Vec<BeatReply>> {
         count(&self.calls, "beat");
-        misbehave(&self.fault, "beat", self.inner.beat(beats)).await
+        let mut replies = misbehave(&self.fault, "beat", self.inner.beat(beats)).await?;
+        if let Some((queue, _)) = &*self.part.lock().unwrap() {
+            for (reply, beat) in replies.iter_mut().zip(beats) {
+                if beat.queue == *queue {
+                    *reply = BeatReply::Unanswered { why: "it is away".into() };
+                }
+            }
+        }
+        Ok(replies)
     }
 }

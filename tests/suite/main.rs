@@ -13,6 +13,7 @@ mod faulty;
 mod handle;
 mod heart;
 mod panics;
+mod parts;
 mod polls;
 mod quickstart;
 mod registration;

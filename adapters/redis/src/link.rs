@@ -193,28 +193,33 @@ impl Link {
         self.connection().is_some_and(|ready| ready.manner.is_deaf)
     }
 
-    /// Sends once. Who has a subscription hears what happens from then on.
+    /// Sends once; `with_sources`: to a server that has lost its scripts.
     pub(crate) async fn send(
         &self,
         ready: &mut Ready,
-        hears: Option<&Subscription>,
         sent: &Sent<'_>,
+        with_sources: bool,
     ) -> Result<Vec<Value>, Fault> {
-        if let Some(hears) = hears.filter(|hears| hears.is_wanted() && !ready.manner.is_deaf) {
-            self.hear(ready, hears).await?;
-        }
-        let answer = if ready.manner.is_quiet {
-            sent.quiet().on(&mut ready.connection).await
-        } else {
-            sent.on(&mut ready.connection).await
+        let connection = &mut ready.connection;
+        let answer = match (ready.manner.is_quiet, with_sources) {
+            (false, false) => sent.on(connection).await,
+            (false, true) => sent.with_sources().on(connection).await,
+            (true, false) => sent.quiet().on(connection).await,
+            (true, true) => sent.quiet().with_sources().on(connection).await,
         };
         answer.map_err(|fault| self.shared.of_node(fault))
     }
 
+    /// Sees to it that what is said on a channel from now on is heard, where somebody wants that.
     /// Several who come at the same time all do it, which does no harm: none may depend on how soon
     /// another's future is polled.
-    async fn hear(&self, ready: &mut Ready, hears: &Subscription) -> Result<(), Fault> {
-        if hears.heard_on.load(Ordering::SeqCst) != ready.epoch {
+    pub(crate) async fn hear(
+        &self,
+        ready: &mut Ready,
+        hears: Option<&Subscription>,
+    ) -> Result<(), Fault> {
+        let Some(hears) = hears.filter(|hears| hears.is_wanted()) else { return Ok(()) };
+        if !ready.manner.is_deaf && hears.heard_on.load(Ordering::SeqCst) != ready.epoch {
             subscribe(&mut ready.connection, std::slice::from_ref(&hears.channel)).await?;
             hears.heard_on.store(ready.epoch, Ordering::SeqCst);
         }

@@ -339,40 +339,50 @@ impl Shared {
         self: &Arc<Self>,
         operation: &'static str,
         target: Target<'_>,
-        mut sent: Sent<'_>,
+        sent: Sent<'_>,
         deadline: Instant,
     ) -> Result<Vec<Value>> {
         // Whether it can have been executed by now.
         let mut effect = Effect::None;
         let mut pause = PAUSES.0;
-        let mut has_moved = false;
+        let (mut has_moved, mut with_sources) = (false, false);
         loop {
             let (link, mut ready) = self.ready(operation, target.slot, deadline, effect).await?;
-            let answer = timeout_at(deadline, link.send(&mut ready, target.hears, &sent)).await;
+            let mut is_sent = false;
+            let sending = async {
+                link.hear(&mut ready, target.hears).await?;
+                is_sent = true;
+                link.send(&mut ready, &sent, with_sources).await
+            };
+            let answer = timeout_at(deadline, sending).await;
+            let epoch = ready.epoch;
             let fault = match answer {
                 Ok(Ok(values)) => return Ok(values),
                 Ok(Err(fault)) => fault,
                 // Which says nothing of the connection: it may have come about just now.
                 Err(_) => {
                     let fault = Fault::new(What::Silent, "no answer in the time that was left");
-                    return Err(self.error(Some(&link), fault, operation, Effect::Unknown));
+                    let effect = if is_sent { Effect::Unknown } else { effect };
+                    return Err(self.error(Some(&link), fault, operation, effect));
                 }
             };
             // Of several, some may have been executed before the one that was refused. A script
             // that is full or on a replica is stopped at its first write, by other faults anywhere.
             let in_part = fault.midway && !fault.is_away() && fault.what != What::Full;
-            if sent.is_several() || in_part {
+            if is_sent && (sent.is_several() || in_part) {
                 effect = Effect::Unknown;
             }
             match fault.what {
                 What::Broken | What::Silent => {
-                    effect = Effect::Unknown;
-                    link.give_up(ready.epoch, &fault);
+                    if is_sent {
+                        effect = Effect::Unknown;
+                    }
+                    link.give_up(epoch, &fault);
                 }
-                What::Unready => link.give_up(ready.epoch, &fault),
+                What::Unready => link.give_up(epoch, &fault),
                 What::NoScript => {
                     debug!(server = link.shown(), "the server has lost its scripts");
-                    sent = sent.with_sources();
+                    with_sources = true;
                 }
                 What::Moved if !has_moved => {
                     has_moved = true;

@@ -127,6 +127,20 @@ async fn what_a_service_forbids_is_said_once_with_what_is_done_instead() {
 }
 
 #[tokio::test]
+async fn a_server_that_forbids_publishing_and_loses_its_scripts_gets_those_that_do_not_publish() {
+    let forbids = SERVICES.iter().find(|service| service.what == "PUBLISH").unwrap();
+    let (server, url) = forbids.start();
+    let adapter = open(&url);
+    adapter.ping().await.unwrap();
+    let mut worker = Worker::new(&adapter, &work());
+    assert!(worker.claim(1).await.is_empty(), "it is idle now");
+    server.call(&["SCRIPT", "FLUSH"]);
+    assert_eq!(adapter.enqueue(&work(), jobs(1)).await.unwrap(), [Enqueued::New]);
+    server.call(&["SCRIPT", "FLUSH"]);
+    assert_eq!(worker.claim(1).await.len(), 1);
+}
+
+#[tokio::test]
 async fn where_nothing_wakes_it_an_idle_worker_finds_a_job_by_looking() {
     for service in &SERVICES {
         let (_server, url) = service.start();
