@@ -119,6 +119,11 @@ impl Subscription {
         self.wanted.store(true, Ordering::SeqCst);
     }
 
+    /// The last connection on which it was heard; 0: there was none.
+    pub(crate) fn heard_on(&self) -> u64 {
+        self.heard_on.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::SeqCst)
     }
@@ -219,11 +224,22 @@ impl Link {
         hears: Option<&Subscription>,
     ) -> Result<(), Fault> {
         let Some(hears) = hears.filter(|hears| hears.is_wanted()) else { return Ok(()) };
-        if !ready.manner.is_deaf && hears.heard_on.load(Ordering::SeqCst) != ready.epoch {
+        if !ready.manner.is_deaf && hears.heard_on() != ready.epoch {
             subscribe(&mut ready.connection, std::slice::from_ref(&hears.channel)).await?;
             hears.heard_on.store(ready.epoch, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    /// Hears no more of a channel, if this is the connection on which it was heard: from another one,
+    /// each message would come twice.
+    pub(crate) fn forget(&self, epoch: u64, channel: &str) {
+        let Some(mut ready) = self.connection().filter(|ready| ready.epoch == epoch) else {
+            return;
+        };
+        let channel = channel.to_owned();
+        // Nobody needs to wait for it.
+        tokio::spawn(async move { ready.connection.unsubscribe(channel).await });
     }
 
     /// Tells the supervisor that a connection is of no more use.

@@ -349,8 +349,13 @@ impl Shared {
         loop {
             let (link, mut ready) = self.ready(operation, target.slot, deadline, effect).await?;
             let mut is_sent = false;
+            let heard_on = target.hears.map_or(0, Subscription::heard_on);
             let sending = async {
                 link.hear(&mut ready, target.hears).await?;
+                if let Some(hears) = target.hears.filter(|now| now.heard_on() != heard_on) {
+                    let map = self.map();
+                    map.links.iter().for_each(|link| link.forget(heard_on, &hears.channel));
+                }
                 is_sent = true;
                 link.send(&mut ready, &sent, with_sources).await
             };

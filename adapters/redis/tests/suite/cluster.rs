@@ -201,6 +201,12 @@ async fn a_slot_that_moves_takes_its_queue_along_and_calls_wait_meanwhile() {
         let (adapter, queue) = (adapter.clone(), queue.clone());
         async move { adapter.wait(Watch::Work(queue, ticket)).await }
     });
+    // And nowhere else: from two nodes, it would hear everything twice.
+    let listens = |node: &RedisServer| {
+        let channels = node.call(&["PUBSUB", "CHANNELS", &format!("{{test:{queue}}}:idle:*")]);
+        channels.array().len()
+    };
+    eventually("it listens there alone", || (listens(from), listens(to)) == (0, 1)).await;
     let other = open(&cluster.url());
     enqueued(&other, queue, 1).await;
     let (woken, took) = timed(soon("it is woken there", waiting)).await;
