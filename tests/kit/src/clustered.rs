@@ -116,6 +116,10 @@ impl Clustered {
     ///
     /// If nobody has it.
     pub fn master_of(&self, key: &str, but: Option<&RedisServer>) -> &RedisServer {
+        self.find_master(key, but).expect("somebody has the slot")
+    }
+
+    fn find_master(&self, key: &str, but: Option<&RedisServer>) -> Option<&RedisServer> {
         let is_but = |node: &RedisServer| but.is_some_and(|but| but.port() == node.port());
         let asked = self.nodes.iter().find(|node| !is_but(node)).expect("there are six");
         let slot = self.slot_of(key);
@@ -125,10 +129,11 @@ impl Clustered {
             let range = range.array();
             (range[0].int()..=range[1].int()).contains(&i64::from(slot))
         };
-        let range = ranges.iter().find(has).expect("somebody has the slot").array();
+        // While one takes another's place, nobody may have it.
+        let range = ranges.iter().find(has)?.array();
         let port = range[2].array()[1].int();
         let is_it = |node: &&RedisServer| i64::from(node.port()) == port;
-        self.nodes.iter().find(is_it).expect("it is one of the nodes")
+        self.nodes.iter().find(is_it)
     }
 
     /// The slot of a key.
@@ -171,7 +176,10 @@ impl Clustered {
     ///
     /// If that takes longer than twenty seconds.
     pub fn until_replaced(&self, key: &str, master: &RedisServer) {
-        until("another master", || self.master_of(key, Some(master)).port() != master.port());
+        until("another master", || {
+            let now = self.find_master(key, Some(master));
+            now.is_some_and(|now| now.port() != master.port())
+        });
     }
 }
 
