@@ -248,7 +248,7 @@ impl Jobs {
         self.check_somebody_runs()?;
         let Shared { registry, settings, .. } = &*self.shared;
         let inherited = self.caused_by.as_deref().and_then(|causes| causes.scope.clone());
-        let schedule = schedule.resolve(registry, inherited, settings.max_payload)?;
+        let schedule = schedule.resolve(registry, inherited, settings)?;
         self.check_somebody_serves(&schedule.queue)?;
         let occurrences = Occurrences::parse(&schedule.timing)
             .map_err(|fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id)))?;

@@ -264,7 +264,7 @@ impl JobDefinition {
         self
     }
 
-    /// The IANA time zone of its cron pattern. Default: UTC, and others are refused at start yet.
+    /// The IANA time zone of its cron pattern. Default: `JOBS_TIMEZONE`, which is UTC.
     #[must_use]
     pub fn timezone(mut self, timezone: impl Into<String>) -> Self {
         self.schedule.timezone = Some(timezone.into());

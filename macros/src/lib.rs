@@ -102,7 +102,7 @@ use syn::{DeriveInput, Item, parse_macro_input};
 /// | `backoff = "exponential(500ms)"` | how long to wait before the next attempt: `fixed(2s)` is always the same, `exponential(500ms)` doubles | `JOBS_BACKOFF_TYPE`, `JOBS_BACKOFF_DELAY` |
 /// | `cron = "0 3 * * *"` | enqueues it by a crontab pattern, which is checked at start | not scheduled |
 /// | `every = "10m"` | enqueues it at every whole multiple of this since 1970 | not scheduled |
-/// | `timezone = "UTC"` | the time zone of `cron`, by its IANA name; others than UTC are refused at start yet | `UTC` |
+/// | `timezone = "Europe/Berlin"` | the time zone of `cron`, by its IANA name | `JOBS_TIMEZONE`, else `UTC` |
 /// | `overlap = "skip"` | an occurrence that comes while the previous run is not settled: `skip` it, or `allow` both | `skip` |
 /// | `misfire = "once"` | occurrences noticed more than a minute late: `skip` them, make up for all of them `once`, or for `all` of them one by one, the latest 1000 at most: with `overlap = "allow"`, or the others overlap the first | `once` |
 /// | `redact = without_address` | a `fn(&Payload) -> String` whose answer is logged; on an impl, write `fn redacted(&self)` | payloads are not logged |

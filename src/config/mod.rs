@@ -29,7 +29,7 @@ use self::source::Variables;
 use self::variables::in_capitals;
 use crate::error::Problems;
 use crate::registry::Registry;
-use crate::schedule::Occurrences;
+use crate::schedule::{Occurrences, Zone};
 use crate::{Backoff, provider};
 
 /// What was read.
@@ -85,6 +85,7 @@ pub(crate) fn load(
     let connect_timeout =
         read.value("JOBS_CONNECT_TIMEOUT", parse::duration(100 * MS..=60 * SECOND));
     let lazy = read.value("JOBS_LAZY", parse::boolean);
+    let timezone = read.value("JOBS_TIMEZONE", |name| Zone::named(name).map(|_| name.to_owned()));
     let attempts = read.value("JOBS_ATTEMPTS", |text| positive(text, 1000));
     let exponential =
         read.value("JOBS_BACKOFF_TYPE", parse::choice(&[("exponential", true), ("fixed", false)]));
@@ -133,6 +134,7 @@ pub(crate) fn load(
         namespace: namespace?,
         app: app?,
         lazy: lazy?,
+        timezone: timezone?,
         attempts: attempts?,
         backoff: match exponential? {
             true => Backoff::Exponential(backoff_delay),

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) app: AppName,
     /// `JOBS_LAZY`.
     pub(crate) lazy: bool,
+    /// `JOBS_TIMEZONE`, a zone that there is.
+    pub(crate) timezone: String,
     /// `JOBS_ATTEMPTS`.
     pub(crate) attempts: NonZeroU32,
     /// `JOBS_BACKOFF_TYPE` and `JOBS_BACKOFF_DELAY`.

@@ -73,6 +73,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         Some("1"),
         "this queue's share of the slots that several queues want, 1 to 1000",
     ),
+    variable(
+        "JOBS_TIMEZONE",
+        Some("UTC"),
+        "the time zone of cron patterns that name none, by its IANA name such as `Europe/Berlin`",
+    ),
     variable("JOBS_ATTEMPTS", Some("3"), "how many times a job runs at most, 1 to 1000"),
     variable(
         "JOBS_BACKOFF_TYPE",

@@ -43,7 +43,7 @@ fn read(
         Some(_) => "the environment".to_owned(),
         None => job.definition.place.to_string(),
     };
-    let zone = || in_code.timezone.clone().unwrap_or_else(|| "UTC".into());
+    let zone = || in_code.timezone.clone().unwrap_or_else(|| settings.timezone.clone());
     let timing = match (pattern, &in_code.timing) {
         (Some(pattern), _) => Timing::Cron { pattern, timezone: zone() },
         (None, Some(CodeTiming::Cron(pattern))) => {

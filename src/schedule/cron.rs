@@ -2,7 +2,12 @@
 //!
 //! Five fields: minute, hour, day of month, month, day of week; or six, with seconds in front.
 //! Sunday is 0 and 7. Where both day fields are restricted, a day that matches either is one.
-//! The nicknames from `@yearly` to `@hourly`. All in UTC.
+//! The nicknames from `@yearly` to `@hourly`.
+//!
+//! Occurrences are local times of a zone. Where clocks are set, a pattern with `*` or `*/n` as its
+//! second, minute or hour comes at every real pass of what it says: an hour that is skipped brings
+//! none, one that is there twice brings them twice. Any other comes once: what is skipped, at the
+//! first instant after that; what is there twice, the first time.
 //!
 //! The crate wants seconds first, counts Sunday as 1, and takes a day only where both fields
 //! match. So each field is read and checked here, and given to it as a list of numbers, or names
@@ -15,9 +20,13 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use shiftwork_adapter::Timestamp;
 
+use super::zone::{Local, Zone};
+
 /// A cron pattern.
 #[derive(Clone, Debug)]
 pub(crate) struct CronExpr {
+    /// It comes at every real pass of what it says.
+    is_interval: bool,
     by_day_of_month: Option<cron::Schedule>,
     by_day_of_week: Option<cron::Schedule>,
 }
@@ -112,7 +121,10 @@ impl CronExpr {
         });
         let names: Vec<_> =
             weekdays.iter().map(|&day| DAY_OF_WEEK.names[usize::from(day)]).collect();
+        // Of five fields, the second is stated by nobody.
+        let stated = if fields.len() == 6 { &[second, minute, hour][..] } else { &[minute, hour] };
         let expr = Self {
+            is_interval: stated.iter().any(|field| field.starts_with('*')),
             by_day_of_month: (day_exists && (any_weekday || !any_day))
                 .then(|| schedule(&list(&days), "*"))
                 .transpose()?,
@@ -124,15 +136,47 @@ impl CronExpr {
         Ok(expr)
     }
 
-    /// The first occurrence after `instant`.
-    pub(crate) fn after(&self, instant: Timestamp) -> Option<Timestamp> {
-        let instant = DateTime::<Utc>::from_timestamp_millis(instant.as_millis())?;
+    /// The first occurrence after `instant`, in a zone.
+    pub(crate) fn after(&self, instant: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        if self.is_interval { self.next_pass(instant, zone) } else { self.next_once(instant, zone) }
+    }
+
+    /// Each stretch between two settings of the clocks is looked through as it is.
+    fn next_pass(&self, instant: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        let mut stretch = zone.stretch(instant)?;
+        let mut from = stretch.local(instant);
+        loop {
+            if let Some(next) = stretch.instant(self.next(from)?) {
+                return Some(next);
+            }
+            let begin = stretch.end?;
+            stretch = zone.stretch(begin)?;
+            // Its first instant counts.
+            from = Local(stretch.local(begin).0 - 1);
+        }
+    }
+
+    /// Later local times have no earlier first instants; several that are skipped have the same.
+    fn next_once(&self, instant: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        let mut from = zone.local(instant)?;
+        loop {
+            from = self.next(from)?;
+            let first = zone.first(from)?;
+            if first > instant {
+                return Some(first);
+            }
+        }
+    }
+
+    /// The first local time after this one that the pattern says.
+    fn next(&self, from: Local) -> Option<Local> {
+        let from = DateTime::<Utc>::from_timestamp_millis(from.0)?;
         [&self.by_day_of_month, &self.by_day_of_week]
             .into_iter()
             .flatten()
-            .filter_map(|schedule| schedule.after(&instant).next())
+            .filter_map(|schedule| schedule.after(&from).next())
             .min()
-            .map(|next| Timestamp::from_millis(next.timestamp_millis()))
+            .map(|next| Local(next.timestamp_millis()))
     }
 }
 
@@ -210,13 +254,17 @@ fn list(values: &BTreeSet<u8>) -> String {
 mod tests {
     use super::*;
 
+    fn utc() -> Zone {
+        Zone::named("UTC").unwrap()
+    }
+
     fn next(pattern: &str, from: &str) -> Vec<String> {
         let expr = CronExpr::parse(pattern).unwrap();
         let from: DateTime<Utc> = from.parse().unwrap();
         let mut instant = Timestamp::from_millis(from.timestamp_millis());
         (0..3)
             .map_while(|_| {
-                instant = expr.after(instant)?;
+                instant = expr.after(instant, &utc())?;
                 Some(instant.to_string().replace(":00.000Z", ""))
             })
             .collect()
@@ -259,9 +307,9 @@ mod tests {
     #[test]
     fn six_fields_have_seconds_in_front() {
         let expr = CronExpr::parse("*/20 * * * * *").unwrap();
-        let first = expr.after(Timestamp::from_millis(1_000)).unwrap();
+        let first = expr.after(Timestamp::from_millis(1_000), &utc()).unwrap();
         assert_eq!(first, Timestamp::from_millis(20_000));
-        assert_eq!(expr.after(first), Some(Timestamp::from_millis(40_000)));
+        assert_eq!(expr.after(first, &utc()), Some(Timestamp::from_millis(40_000)));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 pub(crate) mod code;
 mod cron;
 mod new;
+mod zone;
+
+#[cfg(test)]
+mod against_croner;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,6 +15,7 @@ use shiftwork_adapter::{Timestamp, Timing};
 
 use self::cron::CronExpr;
 pub use self::new::NewSchedule;
+pub(crate) use self::zone::Zone;
 
 /// The occurrences of a [`Timing`].
 ///
@@ -18,8 +23,21 @@ pub use self::new::NewSchedule;
 /// whichever of them one goes on.
 #[derive(Clone, Debug)]
 pub(crate) enum Occurrences {
-    Cron(Box<CronExpr>),
+    Cron(Box<Cron>),
     Every(Duration),
+}
+
+/// A cron pattern in a zone.
+#[derive(Clone, Debug)]
+pub(crate) struct Cron {
+    pattern: CronExpr,
+    zone: Zone,
+}
+
+impl Cron {
+    fn after(&self, instant: Timestamp) -> Option<Timestamp> {
+        self.pattern.after(instant, &self.zone)
+    }
 }
 
 impl Occurrences {
@@ -30,12 +48,8 @@ impl Occurrences {
     pub(crate) fn parse(timing: &Timing) -> Result<Self, String> {
         match timing {
             Timing::Cron { pattern, timezone } => {
-                if !matches!(timezone.as_str(), "UTC" | "Etc/UTC") {
-                    return Err(format!(
-                        "the time zone {timezone:?} is not supported yet; use \"UTC\""
-                    ));
-                }
-                CronExpr::parse(pattern).map(Box::new).map(Self::Cron)
+                let (pattern, zone) = (CronExpr::parse(pattern)?, Zone::named(timezone)?);
+                Ok(Self::Cron(Box::new(Cron { pattern, zone })))
             }
             Timing::Every { period_ms: 0 } => {
                 Err("an interval of 0 never ends; use at least 1ms".into())
@@ -80,7 +94,7 @@ impl Occurrences {
 
 /// The first of the latest `most` occurrences from `first` to `now`. Looks back from `now`, further
 /// each time, so that it does not matter how many there are before.
-fn tail(cron: &CronExpr, first: Timestamp, now: Timestamp, most: usize) -> Timestamp {
+fn tail(cron: &Cron, first: Timestamp, now: Timestamp, most: usize) -> Timestamp {
     let mut back = Duration::from_secs(3600);
     loop {
         let from = now - back;
@@ -152,9 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_yet_is_refused() {
-        let berlin = Timing::Cron { pattern: "0 3 * * *".into(), timezone: "Europe/Berlin".into() };
-        assert!(Occurrences::parse(&berlin).unwrap_err().contains("Europe/Berlin"));
+    fn what_no_schedule_can_have_is_refused() {
+        let pattern = "0 3 * * *".to_owned();
+        let nowhere = Timing::Cron { pattern, timezone: "Europe/Berlni".into() };
+        let told = Occurrences::parse(&nowhere).unwrap_err();
+        assert!(told.contains("Europe/Berlni") && told.contains("Europe/Berlin"), "{told}");
         assert!(Occurrences::parse(&Timing::Every { period_ms: 0 }).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shiftwork_adapter::{JobTemplate, Misfire, Overlap, Schedule, ScheduleId, Scope, Timing};
 
 use crate::NewJob;
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 
@@ -32,9 +33,9 @@ pub struct NewSchedule {
 }
 
 impl NewSchedule {
-    /// By a crontab(5) pattern, or six fields with seconds in front, in UTC.
+    /// By a crontab(5) pattern, or six fields with seconds in front.
     pub fn cron(id: impl Into<String>, pattern: impl Into<String>, job: impl Into<NewJob>) -> Self {
-        let timing = Timing::Cron { pattern: pattern.into(), timezone: "UTC".into() };
+        let timing = Timing::Cron { pattern: pattern.into(), timezone: String::new() };
         Self::new(id.into(), timing, job.into())
     }
 
@@ -49,7 +50,7 @@ impl NewSchedule {
         Self { id, timing, timezone: None, job, overlap, misfire, enabled: true }
     }
 
-    /// The IANA time zone of its cron pattern. Only `UTC` is supported yet.
+    /// The IANA time zone of its cron pattern. Default: `JOBS_TIMEZONE`, which is UTC.
     pub fn timezone(mut self, zone: impl Into<String>) -> Self {
         self.timezone = Some(zone.into());
         self
@@ -79,7 +80,7 @@ impl NewSchedule {
         self,
         registry: &Registry,
         inherited: Option<Scope>,
-        max_payload: usize,
+        settings: &Settings,
     ) -> Result<Schedule> {
         let id = ScheduleId::new(&self.id).map_err(|fault| Error::invalid(fault.to_string()))?;
         if let Some(registered) = registry.get(self.job.name())
@@ -98,7 +99,7 @@ impl NewSchedule {
         }
         // The id is of no use: each occurrence has its own.
         let scope = self.job.own_scope();
-        let (queue, spec) = self.job.resolve(registry, None, max_payload, || {
+        let (queue, spec) = self.job.resolve(registry, None, settings.max_payload, || {
             shiftwork_adapter::JobId::from_bytes([0; 16])
         })?;
         if spec.due != shiftwork_adapter::Due::Now {
@@ -113,8 +114,11 @@ impl NewSchedule {
         template.keep_result = spec.keep_result;
         template.scope = scope.or(inherited);
         let timing = match (self.timing, self.timezone) {
+            (Timing::Cron { pattern, .. }, zone) => {
+                let timezone = zone.unwrap_or_else(|| settings.timezone.clone());
+                Timing::Cron { pattern, timezone }
+            }
             (timing, None) => timing,
-            (Timing::Cron { pattern, .. }, Some(timezone)) => Timing::Cron { pattern, timezone },
             (_, Some(zone)) => {
                 return Err(Error::invalid(format!(
                     "schedule {id:?} is an interval and has a time zone, {zone:?}; only a cron \

@@ -240,6 +240,7 @@ fn each_wrong_value_of_each_variable_ends_it_before_anything_runs() {
         ("JOBS_TIMEOUT", "30"),
         ("JOBS_LEASE", "1ms"),
         ("JOBS_IDLE_POLL", "1ms"),
+        ("JOBS_TIMEZONE", "Berlin"),
         ("JOBS_MAX_CRASHES", "-1"),
         ("JOBS_SHUTDOWN_GRACE", "long"),
         ("JOBS_MAX_PAYLOAD", "1GB"),

@@ -28,6 +28,68 @@ async fn a_simulated_year_of_every_five_minutes_fires_as_often_as_counted_by_han
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_simulated_year_in_berlin_fires_each_day_by_the_clock_there_and_an_interval_as_it_passes()
+{
+    #[job(cron = "30 2 * * *", timezone = "Europe/Berlin")]
+    async fn nightly(notes: State<Notes>, ctx: JobContext) {
+        notes.add(ctx.scheduled_at().to_string());
+    }
+    #[job(cron = "*/5 * * * *", timezone = "Europe/Berlin")]
+    async fn five_minutes() {}
+    let world =
+        World::with(|settings| settings.keep_completed.age = std::time::Duration::ZERO).await;
+    let notes = Notes::new(&world);
+    let process = world.process([("JOBS_KEEP_COMPLETED", "0")]).state(notes.clone());
+    let process = process.register(nightly::definition()).register(five_minutes::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(hours(YEAR) + seconds(1)).await;
+    let schedules = jobs.scheduled_jobs().await.unwrap();
+    let fired = |id: &str| {
+        let schedule = schedules.iter().find(|schedule| schedule.schedule.id.as_str() == id);
+        let schedule = schedule.expect("it is there");
+        assert_eq!((schedule.missed, schedule.overlapped), (0, 0));
+        schedule.fired
+    };
+    // An hour is skipped in spring, and there twice in autumn.
+    assert_eq!(fired("five_minutes"), YEAR * 12);
+    assert_eq!(fired("nightly"), 365);
+    let notes = notes.all();
+    for expected in [
+        "2027-01-15T01:30:00.000Z",
+        // 2:30 is skipped: at 3:00, which comes right after 1:59:59.
+        "2027-03-28T01:00:00.000Z",
+        "2027-03-29T00:30:00.000Z",
+        "2027-07-15T00:30:00.000Z",
+        // 2:30 comes twice: the first time.
+        "2027-10-31T00:30:00.000Z",
+        "2027-11-01T01:30:00.000Z",
+    ] {
+        assert!(notes.iter().any(|at| at == expected), "{expected}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_that_names_no_time_zone_is_in_that_of_the_environment() {
+    #[job(cron = "0 3 * * *")]
+    async fn there() {}
+    #[job(cron = "0 3 * * *", timezone = "UTC")]
+    async fn here() {}
+    let world = World::new().await;
+    let vars = [("JOBS_TIMEZONE", "Asia/Tokyo")];
+    let jobs = world.worker(vars, [there::definition(), here::definition()]).await;
+    jobs.schedule(NewSchedule::cron("by-hand", "0 3 * * *", there::job())).await.unwrap();
+    let zones: Vec<_> = jobs
+        .scheduled_jobs()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|record| record.schedule.timing.to_string())
+        .collect();
+    let tokyo = "0 3 * * * (Asia/Tokyo)";
+    assert_eq!(zones, [tokyo, "0 3 * * * (UTC)", tokyo]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_occurrence_fires_when_it_is_due_and_its_job_knows_for_what() {
     #[job(cron = "30 */2 * * * *")]
     async fn half_past(notes: State<Notes>, ctx: JobContext) {
@@ -277,8 +339,8 @@ async fn a_bad_schedule_is_refused_with_what_is_wrong() {
         (NewSchedule::cron("d", "@daily", NewJob::new("digets", &1)), "did you mean \"digest\"?"),
         (NewSchedule::cron("d", "@daily", NewJob::new("digest", &())), "needs a payload"),
         (
-            NewSchedule::cron("d", "@daily", digest::job(1)).timezone("Europe/Berlin"),
-            "\"Europe/Berlin\" is not supported yet",
+            NewSchedule::cron("d", "@daily", digest::job(1)).timezone("Mars/Olympus"),
+            "there is no time zone \"Mars/Olympus\"",
         ),
     ] {
         let error = jobs.schedule(schedule).await.unwrap_err();
