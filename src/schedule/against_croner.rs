@@ -86,7 +86,7 @@ fn instant(zone: &TimeZone, which: usize, off_s: i64) -> i64 {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 1000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -119,6 +119,9 @@ proptest! {
                 "occurrence {} of {} in {} after {}", count, pattern, name, begin
             );
             prop_assert!(next > at);
+            // From whatever is before it, the same follows.
+            prop_assert_eq!(ours.after(at + next.since(at) / 2), Some(next));
+            prop_assert_eq!(ours.after(next - std::time::Duration::from_millis(1)), Some(next));
             at = next;
             theirs = other;
         }

@@ -25,10 +25,25 @@ use super::zone::{Local, Zone};
 /// A cron pattern.
 #[derive(Clone, Debug)]
 pub(crate) struct CronExpr {
+    /// What its fields stand for, for people.
+    pub(super) fields: Fields,
     /// It comes at every real pass of what it says.
     is_interval: bool,
     by_day_of_month: Option<cron::Schedule>,
     by_day_of_week: Option<cron::Schedule>,
+}
+
+/// The values that the fields of a pattern stand for.
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    pub(super) seconds: BTreeSet<u8>,
+    pub(super) minutes: BTreeSet<u8>,
+    pub(super) hours: BTreeSet<u8>,
+    /// `None`: the weekdays alone decide, or all days are.
+    pub(super) days: Option<BTreeSet<u8>>,
+    pub(super) months: BTreeSet<u8>,
+    /// From 0, which is Sunday, to 6; `None`: the days of the month alone decide, or all days are.
+    pub(super) weekdays: Option<BTreeSet<u8>>,
 }
 
 /// What may stand in a field.
@@ -74,10 +89,14 @@ impl CronExpr {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it, in a sentence that names the field.
+    /// What is wrong with it, in a sentence that names the field, and a line that points at it.
     pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
-        let fault = |fault: String| format!("the cron pattern {pattern:?}: {fault}");
+        Self::read(pattern).map_err(|fault| fault.told(pattern))
+    }
+
+    fn read(pattern: &str) -> Result<Self, Fault<'_>> {
         let trimmed = pattern.trim();
+        let fault = |what: String| Fault { what, at: trimmed };
         if trimmed.eq_ignore_ascii_case("@reboot") {
             return Err(fault("@reboot is no time; run what a start needs where it starts".into()));
         }
@@ -101,15 +120,14 @@ impl CronExpr {
                 )));
             }
         };
-        let read = |field: &Field, text: &str| field.read(text).map_err(fault);
-        let time = [read(&SECOND, second)?, read(&MINUTE, minute)?, read(&HOUR, hour)?];
-        let months = read(&MONTH, month)?;
-        let days = read(&DAY_OF_MONTH, day)?;
+        let time = [SECOND.read(second)?, MINUTE.read(minute)?, HOUR.read(hour)?];
+        let months = MONTH.read(month)?;
+        let days = DAY_OF_MONTH.read(day)?;
         let weekdays: BTreeSet<u8> =
-            read(&DAY_OF_WEEK, weekday)?.into_iter().map(|day| day % 7).collect();
+            DAY_OF_WEEK.read(weekday)?.into_iter().map(|day| day % 7).collect();
         let (any_day, any_weekday) = (is_any(day), is_any(weekday));
 
-        let [seconds, minutes, hours] = time.map(|values| list(&values));
+        let [seconds, minutes, hours] = time.each_ref().map(list);
         let schedule = |days: &str, weekdays: &str| {
             let text = format!("{seconds} {minutes} {hours} {days} {} {weekdays}", list(&months));
             cron::Schedule::from_str(&text)
@@ -123,17 +141,28 @@ impl CronExpr {
             weekdays.iter().map(|&day| DAY_OF_WEEK.names[usize::from(day)]).collect();
         // Of five fields, the second is stated by nobody.
         let stated = if fields.len() == 6 { &[second, minute, hour][..] } else { &[minute, hour] };
-        let expr = Self {
-            is_interval: stated.iter().any(|field| field.starts_with('*')),
-            by_day_of_month: (day_exists && (any_weekday || !any_day))
-                .then(|| schedule(&list(&days), "*"))
-                .transpose()?,
-            by_day_of_week: (!any_weekday).then(|| schedule("*", &names.join(","))).transpose()?,
-        };
-        if expr.by_day_of_month.is_none() && expr.by_day_of_week.is_none() {
-            return Err(fault(format!("it never comes: no month of {month:?} has a day {day:?}")));
+        let by_days = (day_exists && (any_weekday || !any_day))
+            .then(|| schedule(&list(&days), "*"))
+            .transpose()?;
+        let by_weekdays = (!any_weekday).then(|| schedule("*", &names.join(","))).transpose()?;
+        if by_days.is_none() && by_weekdays.is_none() {
+            let what = format!("it never comes: no month of {month:?} has a day {day:?}");
+            return Err(Fault { what, at: day });
         }
-        Ok(expr)
+        let [seconds, minutes, hours] = time;
+        Ok(Self {
+            fields: Fields {
+                seconds,
+                minutes,
+                hours,
+                days: (by_days.is_some() && !any_day).then_some(days),
+                months,
+                weekdays: (!any_weekday).then_some(weekdays),
+            },
+            is_interval: stated.iter().any(|field| field.starts_with('*')),
+            by_day_of_month: by_days,
+            by_day_of_week: by_weekdays,
+        })
     }
 
     /// The first occurrence after `instant`, in a zone.
@@ -182,7 +211,7 @@ impl CronExpr {
 
 impl Field {
     /// The values that a field stands for.
-    fn read(&self, text: &str) -> Result<BTreeSet<u8>, String> {
+    fn read<'a>(&self, text: &'a str) -> Result<BTreeSet<u8>, Fault<'a>> {
         let mut values = BTreeSet::new();
         for part in text.split(',') {
             let (range, step) = match part.split_once('/') {
@@ -193,9 +222,8 @@ impl Field {
                 _ if range == "*" => (self.min, self.max),
                 Some((first, last)) => (self.value(first, text)?, self.value(last, text)?),
                 None if step.is_some() => {
-                    return Err(
-                        self.fault(text, "a step follows * or a range, as in */15 or 8-18/2")
-                    );
+                    let why = "a step follows * or a range, as in */15 or 8-18/2";
+                    return Err(self.fault(text, part, why));
                 }
                 None => {
                     let value = self.value(range, text)?;
@@ -203,19 +231,23 @@ impl Field {
                 }
             };
             if first > last {
-                return Err(self.fault(text, "a range goes from the smaller to the larger value"));
+                let why = "a range goes from the smaller to the larger value";
+                return Err(self.fault(text, range, why));
             }
-            let step = match step.map(str::parse::<u8>) {
+            let size = match step.map(str::parse::<u8>) {
                 None => 1,
-                Some(Ok(step @ 1..)) => step,
-                Some(_) => return Err(self.fault(text, "a step is a number of at least 1")),
+                Some(Ok(size @ 1..)) => size,
+                Some(_) => {
+                    let why = "a step is a number of at least 1";
+                    return Err(self.fault(text, step.unwrap_or(part), why));
+                }
             };
-            values.extend((first..=last).step_by(step.into()));
+            values.extend((first..=last).step_by(size.into()));
         }
         Ok(values)
     }
 
-    fn value(&self, text: &str, whole: &str) -> Result<u8, String> {
+    fn value<'a>(&self, text: &'a str, whole: &str) -> Result<u8, Fault<'a>> {
         let named = self.names.iter().position(|name| text.eq_ignore_ascii_case(name));
         // Names count from the smallest value.
         let value = match named {
@@ -225,17 +257,41 @@ impl Field {
         };
         value
             .filter(|value| (self.min..=self.max).contains(value))
-            .ok_or_else(|| self.fault(whole, &format!("{text:?} is none")))
+            .ok_or_else(|| self.fault(whole, text, &format!("{text:?} is none")))
     }
 
-    fn fault(&self, text: &str, fault: &str) -> String {
+    fn fault<'a>(&self, text: &str, at: &'a str, why: &str) -> Fault<'a> {
         let Self { name, min, max, names } = self;
         let names = match names {
             [first, .., last] => format!(" or {first} to {last}"),
             _ => String::new(),
         };
+        let what = format!(
+            "{name} is {text:?}, and {why}; use {min} to {max}{names}, *, ranges, lists, steps"
+        );
+        Fault { what, at }
+    }
+}
+
+/// What is wrong with a pattern, and the part of it that is.
+struct Fault<'a> {
+    what: String,
+    at: &'a str,
+}
+
+impl Fault<'_> {
+    /// In a sentence, and in two lines that point at the place.
+    fn told(&self, pattern: &str) -> String {
+        let what = format!("the cron pattern {pattern:?}: {}", self.what);
+        // The part is one of the pattern, but where a nickname stands for it.
+        let begin = (self.at.as_ptr() as usize).wrapping_sub(pattern.as_ptr() as usize);
+        let Some(before) = pattern.get(..begin) else { return what };
+        let shown: String = pattern.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let carets = "^".repeat(self.at.chars().count().max(1));
         format!(
-            "{name} is {text:?}, and {fault}; use {min} to {max}{names}, *, ranges, lists, steps"
+            "{what}\n    {}\n    {}{carets}",
+            shown.trim_end(),
+            " ".repeat(before.chars().count())
         )
     }
 }
@@ -317,8 +373,28 @@ mod tests {
         assert_eq!(
             CronExpr::parse("0 25 * * *").unwrap_err(),
             "the cron pattern \"0 25 * * *\": hour is \"25\", and \"25\" is none; use 0 to 23, *, \
-             ranges, lists, steps"
+             ranges, lists, steps\n    0 25 * * *\n      ^^"
         );
+    }
+
+    #[test]
+    fn a_refusal_points_at_what_is_wrong() {
+        for (pattern, carets) in [
+            ("0 25 * * *", "  ^^"),
+            ("  5,61 * * * *", "    ^^"),
+            ("0 0 * * mon,fry", "            ^^^"),
+            ("0 18-8 * * *", "  ^^^^"),
+            ("*/0 * * * *", "  ^"),
+            ("0 5/15 * * *", "  ^^^^"),
+            ("1, * * * *", "  ^"),
+            ("0 0 30 2 *", "    ^^"),
+            ("* * * *", "^^^^^^^"),
+            ("@reboot", "^^^^^^^"),
+        ] {
+            let told = CronExpr::parse(pattern).unwrap_err();
+            let lines: Vec<_> = told.lines().skip(1).collect();
+            assert_eq!(lines, [format!("    {pattern}"), format!("    {carets}")], "{told}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod code;
 mod cron;
+mod expression;
 mod new;
 mod zone;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use shiftwork_adapter::{Timestamp, Timing};
 
 use self::cron::CronExpr;
+pub use self::expression::CronExpression;
 pub use self::new::NewSchedule;
 pub(crate) use self::zone::Zone;
 

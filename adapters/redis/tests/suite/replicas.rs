@@ -55,7 +55,7 @@ async fn with_too_few_replicas_it_is_stored_and_not_confirmed_and_can_be_once_th
     // It waits on a connection of its own, and holds up no other call.
     let (claimed, took) = timed(worker.claim(1)).await;
     assert_eq!(claimed.len(), 1);
-    assert!(took < ms(200), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
     let error = enqueueing.await.unwrap_err();
     assert_error(
         &error,
