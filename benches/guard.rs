@@ -27,6 +27,9 @@ const FEW: u64 = 2_000;
 const MANY: u64 = 10_000;
 const BATCH: u64 = 100;
 
+/// How often at most a count that is too high is taken again.
+const MOST_AGAIN: usize = 2;
+
 /// A step whose name is told in the baseline, what its programs do, and what of it is not its own.
 struct Step {
     /// The table of the baseline.
@@ -135,6 +138,7 @@ fn guard() -> ExitCode {
         Baseline::write(&measured);
         return ExitCode::SUCCESS;
     }
+    let measured = again_where_risen(measured, &baseline);
     println!("instructions a job, with {}:", compiler());
     let mut risen = None;
     for (step, now) in measured {
@@ -150,8 +154,29 @@ fn guard() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// On a machine that is busy otherwise, timers cut batches where they do not on an idle one, which
+/// costs instructions too. What the code takes is there every time: so the least of several counts.
+fn again_where_risen(mut least: Measured, baseline: &Baseline) -> Measured {
+    for _ in 0..MOST_AGAIN {
+        let has_risen = |(step, now): &(&'static Step, u64)| {
+            let (was, margin) = baseline.of(step);
+            Verdict::of(was, *now, margin) == Verdict::Risen
+        };
+        if !least.iter().any(has_risen) {
+            break;
+        }
+        for ((_, least), (_, now)) in least.iter_mut().zip(measure()) {
+            *least = now.min(*least);
+        }
+    }
+    least
+}
+
+/// Instructions a job, by step, in the order of [`STEPS`].
+type Measured = Vec<(&'static Step, u64)>;
+
 /// How many instructions a job takes in each step.
-fn measure() -> Vec<(&'static Step, u64)> {
+fn measure() -> Measured {
     let server = RedisServer::start();
     let mut wholes = BTreeMap::new();
     for step in &STEPS {
