@@ -157,8 +157,8 @@ fn or_every_hour(of_hours: &str) -> &str {
 /// How far apart they are, if that is the same all around: from 0 on, and over the end.
 fn every(values: &BTreeSet<u8>, all: u8) -> Option<u8> {
     let step = all / u8::try_from(values.len()).ok()?;
-    let is_even = step < all && all % step == 0 && values.len() == usize::from(all / step);
-    (is_even && values.iter().all(|value| value % step == 0)).then_some(step)
+    let is_even = step < all && all.is_multiple_of(step) && values.len() == usize::from(all / step);
+    (is_even && values.iter().all(|value| value.is_multiple_of(step))).then_some(step)
 }
 
 fn nth(step: u8) -> String {
