@@ -62,7 +62,8 @@ impl Heart for RedisHeart {
                 (node, places, answer)
             }
         });
-        let (mut replies, mut failed) = (vec![BeatReply::Expired; beats.len()], None);
+        let none = || BeatReply::Unanswered { why: "there was no answer".into() };
+        let (mut replies, mut failed) = (beats.iter().map(|_| none()).collect::<Vec<_>>(), None);
         let mut renewed = false;
         for (node, places, answer) in join_all(beating).await {
             match answer {
