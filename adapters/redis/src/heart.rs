@@ -62,64 +62,44 @@ impl Heart for RedisHeart {
                 (node, places, answer)
             }
         });
-        let none = || BeatReply::Unanswered { why: "there was no answer".into() };
-        let (mut replies, mut failed) = (beats.iter().map(|_| none()).collect::<Vec<_>>(), None);
-        let mut renewed = false;
-        for (node, places, answer) in join_all(beating).await {
-            match answer {
-                Ok((connection, answers)) => {
-                    renewed = true;
-                    self.connections.extend(node.map(|node| (node, connection)));
-                    for (place, reply) in places.into_iter().zip(answers) {
-                        replies[place] = reply;
-                    }
-                }
-                Err(error) => {
-                    for place in places {
-                        replies[place] = BeatReply::Unanswered { why: error.to_string() };
-                    }
-                    failed = Some(error);
-                }
+        let mut replies: Vec<Option<Result<BeatReply>>> = beats.iter().map(|_| None).collect();
+        for (node, places, (connection, answers)) in join_all(beating).await {
+            self.connections.extend(node.zip(connection));
+            for (place, answer) in places.into_iter().zip(answers) {
+                replies[place] = Some(answer);
             }
         }
-        match failed {
-            Some(error) if !renewed => Err(error),
-            _ => Ok(replies),
-        }
+        let answered = |reply: &Option<Result<BeatReply>>| matches!(reply, Some(Ok(_)));
+        let is_any = replies.iter().any(answered);
+        let replies = replies.into_iter().map(|reply| match reply {
+            Some(Err(error)) if is_any => Ok(BeatReply::Unanswered { why: error.to_string() }),
+            Some(reply) => reply,
+            None => Ok(BeatReply::Unanswered { why: "there was no answer".into() }),
+        });
+        replies.collect()
     }
 }
 
-/// Renews leases of queues that one server has, and hands the connection back.
+/// Renews leases of queues that one server has, each by itself: while the slot of one is moved, the
+/// others are told all the same. Hands the connection back, if it is good for more.
 async fn beat(
     store: &Store,
     node: Option<&Node>,
     connection: Option<MultiplexedConnection>,
     beats: &[&Beat],
-) -> Result<(MultiplexedConnection, Vec<BeatReply>)> {
+) -> (Option<MultiplexedConnection>, Vec<Result<BeatReply>>) {
+    let all = |error: AdapterError| beats.iter().map(|_| Err(error.clone())).collect();
     let Some(node) = node else {
         let fault = Fault::new(What::Unready, "no node of the cluster is known to have the queue");
-        return Err(told(store, &Node::Only, OPERATION, fault, Effect::None));
+        return (None, all(told(store, &Node::Only, OPERATION, fault, Effect::None)));
     };
     let renewing = async {
-        let mut connection = match connection {
+        let connection = match connection {
             Some(connection) => connection,
             None => store.server.open(node, |_| {}).await?.0,
         };
-        let beat = |beat: &&Beat| {
-            let keys = &store.queue(&beat.queue).keys;
-            let mut cmd = script::BEAT.call(keys, &keys.of(beat.incarnation));
-            cmd.arg(beat.incarnation.to_string()).arg(millis(store.settings.lease));
-            cmd
-        };
-        let sent = Sent::many(beats.iter().map(beat).collect());
-        let answers = match sent.on(&mut connection).await {
-            // The server has lost its scripts.
-            Err(fault) if fault.what == What::NoScript => {
-                sent.with_sources().on(&mut connection).await
-            }
-            answers => answers,
-        };
-        Ok((connection, answers?))
+        let answers = beats.iter().map(|beat| renew(store, connection.clone(), beat));
+        Ok((join_all(answers).await, connection))
     };
     // Who asks waits for all together, and is to be told of those that answer.
     let is_one_of_many = store.server.cluster().is_some();
@@ -128,14 +108,36 @@ async fn beat(
         Ok(renewed) => renewed,
         Err(_) => Err(Fault::new(What::Silent, "no answer in time")),
     };
-    let (connection, answers) = renewed.map_err(|fault| {
-        // The next beat goes where the queue is.
-        store.links.moved(&fault, node);
-        // A renewal that may have happened does no harm.
-        told(store, node, OPERATION, fault, Effect::Unknown)
-    })?;
-    let replies = answers.into_iter().map(|answer| read(OPERATION, answer));
-    Ok((connection, replies.collect::<Result<_>>()?))
+    // A renewal that may have happened does no harm.
+    let told = |fault| told(store, node, OPERATION, fault, Effect::Unknown);
+    match renewed {
+        Err(fault) => (None, all(told(fault))),
+        Ok((answers, connection)) => {
+            let faults = || answers.iter().filter_map(|answer| answer.as_ref().err());
+            // The next beat goes where the queue is.
+            faults().for_each(|fault| store.links.moved(fault, node));
+            let is_good = faults().all(|fault| matches!(fault.what, What::Moved | What::Busy));
+            let replies = answers.into_iter().map(|answer| read(OPERATION, answer.map_err(told)?));
+            (is_good.then_some(connection), replies.collect())
+        }
+    }
+}
+
+async fn renew(
+    store: &Store,
+    mut connection: MultiplexedConnection,
+    beat: &Beat,
+) -> Result<Value, Fault> {
+    let keys = &store.queue(&beat.queue).keys;
+    let mut cmd = script::BEAT.call(keys, &keys.of(beat.incarnation));
+    cmd.arg(beat.incarnation.to_string()).arg(millis(store.settings.lease));
+    let sent = Sent::one(&cmd);
+    let mut answer = sent.on(&mut connection).await;
+    if answer.as_ref().is_err_and(|fault| fault.what == What::NoScript) {
+        // The server has lost its scripts.
+        answer = sent.with_sources().on(&mut connection).await;
+    }
+    Ok(answer?.pop().unwrap_or_default())
 }
 
 /// A server has this part of a lease to answer a beat, where others are asked at the same time.

@@ -52,6 +52,14 @@ fn key_of(queue: &QueueName) -> String {
     format!("{{test:{queue}}}:jobs")
 }
 
+/// Another queue on the master of this one.
+async fn beside(cluster: &Clustered, queue: &QueueName) -> QueueName {
+    let master = cluster.master_of(&key_of(queue), None).port();
+    let names = (0..1000).map(|number| crate::support::queue(&format!("beside-{number}")));
+    let is_beside = |name: &QueueName| cluster.master_of(&key_of(name), None).port() == master;
+    names.into_iter().find(is_beside).expect("some queue is")
+}
+
 async fn enqueued(adapter: &RedisAdapter, queue: &QueueName, count: usize) -> BTreeSet<JobId> {
     let batch = jobs(count);
     let ids = batch.iter().map(|job| job.id).collect();
@@ -185,7 +193,15 @@ async fn a_slot_that_moves_takes_its_queue_along_and_calls_wait_meanwhile() {
     let id = spec.id;
     let mut waiting = Box::pin(adapter.enqueue(queue, vec![spec]));
     begin(&mut waiting).await;
-    sleep(ms(200)).await;
+    // The lease of a queue beside it is renewed meanwhile, and that of this one cannot be.
+    let beside = beside(cluster, queue).await;
+    let mut other = Worker::new(&adapter, &beside);
+    enqueued(&adapter, &beside, 1).await;
+    assert_eq!(other.claim(1).await.len(), 1);
+    let mut heart = adapter.heart().await.unwrap();
+    let replies = heart.beat(&[worker.beat(), other.beat()]).await.unwrap();
+    assert!(matches!(replies[0], BeatReply::Unanswered { .. }), "{replies:?}");
+    assert!(matches!(replies[1], BeatReply::Renewed { .. }), "{replies:?}");
     begin(&mut waiting).await;
     cluster.end_move(&key, from, to);
     soon("it is answered", waiting).await.unwrap();
