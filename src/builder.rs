@@ -19,7 +19,9 @@ use crate::job::JobDefinition;
 use crate::nearest::did_you_mean;
 use crate::random::Random;
 use crate::registry::Registry;
-use crate::schedule::code::{Declared, declared, reconcile};
+use crate::schedule::NewSchedule;
+use crate::schedule::code::declared;
+use crate::schedule::release::Release;
 use crate::shared::Shared;
 use crate::state::{FromRef, States, SubState};
 use crate::{Jobs, patience, provider};
@@ -32,6 +34,7 @@ pub struct JobsBuilder {
     states: States,
     substates: Vec<SubState>,
     definitions: Vec<JobDefinition>,
+    schedules: Vec<NewSchedule>,
     linked: bool,
     providers: Vec<Provider>,
     adapter: Option<Arc<dyn JobAdapter>>,
@@ -58,6 +61,7 @@ impl JobsBuilder {
             states: States::default(),
             substates: Vec::new(),
             definitions: Vec::new(),
+            schedules: Vec::new(),
             linked: true,
             providers: Vec::new(),
             adapter: None,
@@ -83,6 +87,29 @@ impl JobsBuilder {
     /// Registers a job by hand: for one without `#[job]`.
     pub fn register(mut self, definition: JobDefinition) -> Self {
         self.definitions.push(definition);
+        self
+    }
+
+    /// Declares a schedule in code: for a job with a payload, or one that has several. It follows
+    /// the releases of the program, as those beside handlers do, and `JOBS_<ID>_SCHEDULE` and
+    /// `JOBS_<ID>_ENABLED` override it.
+    ///
+    /// ```
+    /// # use shiftwork::prelude::*;
+    /// #[job]
+    /// async fn report(region: String) {}
+    ///
+    /// # async fn run() -> shiftwork::Result<()> {
+    /// let jobs = Jobs::from_env()
+    ///     .schedule(NewSchedule::cron("report-eu", "0 6 * * *", report::job("eu".into())))
+    ///     .schedule(NewSchedule::cron("report-us", "0 12 * * *", report::job("us".into())))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn schedule(mut self, schedule: NewSchedule) -> Self {
+        self.schedules.push(schedule);
         self
     }
 
@@ -147,13 +174,15 @@ impl JobsBuilder {
         let mut problems = Problems::default();
         let registry = Registry::build(&self.definitions, self.linked, &mut problems);
         provider::check(&self.providers, &mut problems);
-        let loaded = config::load(&self.source, &registry, &self.providers, &mut problems);
+        let loaded =
+            config::load(&self.source, &registry, &self.schedules, &self.providers, &mut problems);
         let Some(Loaded { settings, provider, variables, warnings }) = loaded else {
             problems.into_result()?;
             return Err(Error::new(ErrorKind::Config, "the configuration cannot be read"));
         };
         let queues = served(&registry, &settings, &mut problems);
-        let declared = declared(&registry, &settings, &mut problems);
+        let now = self.clock.now();
+        let declared = declared(&registry, self.schedules, &settings, now, &mut problems);
         let duties = Duties {
             work: settings.enabled && settings.role.runs_jobs(),
             tick: settings.enabled && settings.role.fires_schedules(),
@@ -175,11 +204,12 @@ impl JobsBuilder {
                 (provider.connect)(connection).await.map_err(refused)?
             }
         };
-        let schedules = declared.len();
-        let declared = duties.tick.then_some(declared);
+        let release = Release::new(declared, self.random.process());
+        let schedules = release.len();
+        let release = duties.tick.then(|| Arc::new(release));
         let met = match self.lazy || settings.lazy {
-            true => Met { store: StoreHealth::silent(None), unreconciled: declared },
-            false => meet(&*adapter, &settings, duties, declared).await?,
+            true => Met { store: StoreHealth::silent(None), release },
+            false => meet(&*adapter, &settings, duties, release).await?,
         };
         warnings.iter().for_each(|warning| warn!("{warning}"));
         let providers = provider::all(&self.providers);
@@ -216,7 +246,7 @@ async fn meet(
     adapter: &dyn JobAdapter,
     settings: &Settings,
     duties: Duties,
-    declared: Option<Declared>,
+    release: Option<Arc<Release>>,
 ) -> Result<Met> {
     let connect_timeout = settings.store.connect_timeout;
     let asked = Instant::now();
@@ -240,18 +270,18 @@ async fn meet(
         warn!(provider = adapter.provider(), ?waited, %error,
             "the store does not answer; this process starts all the same, asks again until it does, \
              and is not healthy before");
-        return Ok(Met { store: StoreHealth::silent(Some(&error)), unreconciled: declared });
+        return Ok(Met { store: StoreHealth::silent(Some(&error)), release });
     }
     let store = StoreHealth::answering();
-    let Some(declared) = declared else { return Ok(Met { store, unreconciled: None }) };
-    match reconcile(adapter, settings, &declared).await {
-        Ok(()) => Ok(Met { store, unreconciled: None }),
+    let Some(release) = release else { return Ok(Met { store, release: None }) };
+    match release.reconcile(adapter, settings, limit).await {
+        Ok(()) => Ok(Met { store, release: Some(release) }),
         Err(error) if error.is_retryable() => {
             warn!(provider = adapter.provider(), %error,
                 "the store does not answer; this process starts all the same, and fires no schedule \
                  before those of its code are reconciled");
             let store = StoreHealth::silent(Some(&error));
-            Ok(Met { store, unreconciled: Some(declared) })
+            Ok(Met { store, release: Some(release) })
         }
         Err(error) => Err(refused(error)),
     }

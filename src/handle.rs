@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use shiftwork_adapter::{
     AdapterError, CancelJob, Counts, Effect, Enqueued, Find, Found, JobId, JobRecord, MAX_BATCH,
-    Operated, Provenance, QueueName, ScheduleId, ScheduleRecord, Trigger, Triggered,
+    Operated, Provenance, QueueName, ScheduleId, ScheduleRecord, Timing, Trigger, TriggerOverlap,
+    Triggered,
 };
 use tracing::info;
 
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::engine::MISFIRE_AFTER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nearest::did_you_mean;
-use crate::schedule::{NewSchedule, Occurrences};
+use crate::schedule::{NewSchedule, Occurrences, Reconciliation, check};
 use crate::shared::Shared;
 use crate::{Health, JobsBuilder, NewJob, Run};
 
@@ -178,34 +180,63 @@ impl Jobs {
     // --- Run by hand ---
 
     /// Runs a job now, by hand, apart from its cadence: the job of a schedule by its id (also one
-    /// that is disabled), or any job by its name, or with its payload as for
+    /// that is disabled or paused), or any job by its name, or with its payload as for
     /// [`enqueue`](Self::enqueue). It goes through the queue, with its retries and limits, and
     /// runs wherever there is a worker. Its result is kept for an hour, unless it says otherwise.
     ///
+    /// A run of a schedule's job by hand is subject to the schedule's overlap policy, and so are
+    /// the occurrences that come while it runs. [`trigger_forced`](Self::trigger_forced) is not.
+    ///
     /// # Errors
     /// An unknown name is [`Invalid`](ErrorKind::Invalid), and so is a job that needs a payload
-    /// and got none; else as [`enqueue`](Self::enqueue).
+    /// and got none. Where a run of the schedule is not settled, and its runs may not overlap:
+    /// [`Refused`](ErrorKind::Refused). Else as [`enqueue`](Self::enqueue).
     pub async fn trigger(&self, what: impl Into<TriggerTarget>) -> Result<Run> {
-        match what.into().0 {
+        self.trigger_with(what.into(), TriggerOverlap::AsScheduled).await
+    }
+
+    /// The same, also beside a run of the schedule that is not settled, whatever its overlap policy
+    /// says.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger), but for the overlap.
+    pub async fn trigger_forced(&self, what: impl Into<TriggerTarget>) -> Result<Run> {
+        self.trigger_with(what.into(), TriggerOverlap::Allow).await
+    }
+
+    async fn trigger_with(&self, what: TriggerTarget, overlap: TriggerOverlap) -> Result<Run> {
+        match what.0 {
             Target::Job(job) => self.trigger_job(*job).await,
-            Target::Name(name) => self.trigger_name(name).await,
+            Target::Name(name) => self.trigger_name(name, overlap).await,
         }
     }
 
-    async fn trigger_name(&self, name: String) -> Result<Run> {
+    async fn trigger_name(&self, name: String, overlap: TriggerOverlap) -> Result<Run> {
         self.check_somebody_runs()?;
         if let Ok(schedule) = ScheduleId::new(&name) {
-            let Shared { clock, random, adapter, .. } = &*self.shared;
-            let id = random.job_id(clock.now());
+            let Shared { random, adapter, .. } = &*self.shared;
+            let id = random.by_hand();
             let mut trigger = Trigger::new(schedule, id, KEEP_TRIGGERED);
+            trigger.overlap = overlap;
             let causes = crate::telemetry::Causes::of(&tracing::Span::current());
             let inherited = self.caused_by.as_deref().cloned().unwrap_or_default();
             trigger.scope = inherited.scope;
             trigger.actor = inherited.actor;
             trigger.correlation_id = inherited.correlation_id.or(causes.correlation_id);
             trigger.traceparent = causes.traceparent.or(inherited.traceparent);
-            if let Triggered::Enqueued(queue) = adapter.trigger(trigger).await? {
-                return Ok(self.run(queue, id, None));
+            match adapter.trigger(trigger).await? {
+                Triggered::Enqueued(queue) => return Ok(self.run(queue, id, None)),
+                Triggered::Overlapped(run) => {
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!(
+                            "a run of the schedule {name:?} is not settled yet: the job {run}; its \
+                             runs do not overlap: wait for that one, or run another beside it with \
+                             trigger_forced"
+                        ),
+                    ));
+                }
+                _ => {}
             }
         }
         if self.shared.registry.get(&name).is_none() {
@@ -250,10 +281,17 @@ impl Jobs {
         let inherited = self.caused_by.as_deref().and_then(|causes| causes.scope.clone());
         let schedule = schedule.resolve(registry, inherited, settings)?;
         self.check_somebody_serves(&schedule.queue)?;
-        let occurrences = Occurrences::parse(&schedule.timing)
-            .map_err(|fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id)))?;
+        let invalid = |fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id));
+        Occurrences::of(&schedule).map_err(invalid)?;
         let now = self.shared.adapter.ping().await?.now;
-        let (id, next) = (schedule.id.clone(), occurrences.after(now));
+        let occurrences = check(&schedule, now).map_err(invalid)?;
+        if let Timing::Once { at } = schedule.timing
+            && now.since(at) > MISFIRE_AFTER
+        {
+            let fault = format!("its time, {at}, has passed: it is {now}; enqueue its job instead");
+            return Err(invalid(fault));
+        }
+        let (id, next) = (schedule.id.clone(), occurrences.first(now));
         let defined = self.shared.adapter.schedule(schedule, next).await?;
         info!(schedule = %id, ?defined, next = next.map(tracing::field::display), "schedule defined");
         Ok(())
@@ -278,7 +316,63 @@ impl Jobs {
         Ok(self.shared.adapter.is_scheduled(&id).await?)
     }
 
-    /// All schedules, with their next and last runs.
+    /// Lets a schedule fire no more, in any process, until it is
+    /// [resumed](Self::resume_schedule), whatever code and environment say of it meanwhile. It can
+    /// be triggered by hand. Answers whether there is one and it was not paused.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn pause_schedule(&self, schedule: &str) -> Result<bool> {
+        let Ok(id) = ScheduleId::new(schedule) else { return Ok(false) };
+        Ok(self.shared.adapter.pause_schedule(&id).await?)
+    }
+
+    /// The end of [`pause_schedule`](Self::pause_schedule). It goes on with the next occurrence
+    /// from now: what came meanwhile is not made up for. Answers whether there is one and it was
+    /// paused.
+    ///
+    /// # Errors
+    /// As the store says; and where this program cannot read when the schedule is due.
+    pub async fn resume_schedule(&self, schedule: &str) -> Result<bool> {
+        let Ok(id) = ScheduleId::new(schedule) else { return Ok(false) };
+        let Shared { adapter, .. } = &*self.shared;
+        let Some(record) = adapter.scheduled_job(&id).await? else { return Ok(false) };
+        let occurrences = Occurrences::of(&record.schedule)
+            .map_err(|fault| Error::invalid(format!("schedule {id:?}: {fault}")))?;
+        let now = adapter.ping().await?.now;
+        Ok(adapter.resume_schedule(&id, occurrences.first(now)).await?)
+    }
+
+    /// What became of the schedules in this program's code when they were last compared with what
+    /// the store has; `None`: that has not happened, or this process fires no schedules.
+    ///
+    /// ```
+    /// # use shiftwork::prelude::*;
+    /// # async fn run() -> shiftwork::Result<()> {
+    /// let jobs = Jobs::from_env().start().await?;
+    /// if let Some(reconciliation) = jobs.reconciliation() {
+    ///     println!("added {:?}, removed {:?}", reconciliation.added, reconciliation.removed);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconciliation(&self) -> Option<Reconciliation> {
+        self.engine()?.release()?.done()
+    }
+
+    /// One schedule, as in [`scheduled_jobs`](Self::scheduled_jobs); `None`: there is none of that
+    /// id.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn scheduled_job(&self, schedule: &str) -> Result<Option<ScheduleRecord>> {
+        let Ok(id) = ScheduleId::new(schedule) else { return Ok(None) };
+        Ok(self.shared.adapter.scheduled_job(&id).await?)
+    }
+
+    /// All schedules: when they are due, in which time zone, when next; how their last runs ended;
+    /// how many occurrences fired, were skipped, were missed; whether they are enabled, or paused;
+    /// and who made them.
     ///
     /// # Errors
     /// As the store says.

@@ -1,7 +1,7 @@
 //! What a job is to the application: a payload, a handler, and how it wants to be run.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -145,8 +145,14 @@ pub(crate) struct CodeSchedule {
     /// `None`: there is none, whatever else is said of it.
     pub(crate) timing: Option<CodeTiming>,
     pub(crate) timezone: Option<String>,
+    /// As RFC 3339 has it, not read yet.
+    pub(crate) starts: Option<String>,
+    pub(crate) ends: Option<String>,
+    pub(crate) limit: Option<NonZeroU64>,
+    pub(crate) jitter: Option<Duration>,
     pub(crate) overlap: Overlap,
     pub(crate) misfire: Misfire,
+    pub(crate) misfire_within: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +263,8 @@ impl JobDefinition {
         self
     }
 
-    /// Enqueues it at every whole multiple of `period` since the Unix epoch.
+    /// Enqueues it at every whole multiple of `period` since its [start](Self::starts), or since
+    /// the Unix epoch where it has none.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self {
         self.schedule.timing = Some(CodeTiming::Every(period));
@@ -271,18 +278,59 @@ impl JobDefinition {
         self
     }
 
-    /// What happens to an occurrence that comes while the previous run is not yet settled.
+    /// No occurrence of its schedule is before this instant, as RFC 3339 has it:
+    /// `2026-12-01T00:00:00Z`. Default: none is too early.
+    #[must_use]
+    pub fn starts(mut self, instant: impl Into<String>) -> Self {
+        self.schedule.starts = Some(instant.into());
+        self
+    }
+
+    /// No occurrence of its schedule is after this instant, as RFC 3339 has it. Default: none is too
+    /// late.
+    #[must_use]
+    pub fn ends(mut self, instant: impl Into<String>) -> Self {
+        self.schedule.ends = Some(instant.into());
+        self
+    }
+
+    /// How many occurrences make a job; then there is no other. Zero is one. Default: however many
+    /// there are.
+    #[must_use]
+    pub fn limit(mut self, runs: u64) -> Self {
+        self.schedule.limit = Some(NonZeroU64::new(runs).unwrap_or(NonZeroU64::MIN));
+        self
+    }
+
+    /// Lets each occurrence be due so much later at most, by chance and always the same: so that
+    /// not all that is due at midnight begins at once. Less than two occurrences are apart. Default:
+    /// each is due at its time.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.schedule.jitter = Some(jitter);
+        self
+    }
+
+    /// What happens to an occurrence that comes while the previous run is not yet settled. Default:
+    /// it is skipped.
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
         self.schedule.overlap = overlap;
         self
     }
 
-    /// What happens to occurrences noticed more than a minute late. [`Misfire::All`] belongs beside
-    /// [`Overlap::Allow`].
+    /// What happens to occurrences noticed more than a minute late. Default: the latest of them
+    /// makes one job. [`Misfire::All`] belongs beside [`Overlap::Allow`].
     #[must_use]
     pub fn misfire(mut self, misfire: Misfire) -> Self {
         self.schedule.misfire = misfire;
+        self
+    }
+
+    /// How late an occurrence may be noticed and still make a job. Default: however late.
+    #[must_use]
+    pub fn misfire_within(mut self, window: Duration) -> Self {
+        self.schedule.misfire_within = Some(window);
         self
     }
 

@@ -116,7 +116,7 @@ pub use crate::health::{Health, QueueHealth, UnknownJob};
 pub use crate::job::{Backoff, DEFAULT_QUEUE, Job, JobDefinition};
 pub use crate::result::{IntoJobResult, JobError, JobResult, Permanent};
 pub use crate::run::{Run, RunStatus};
-pub use crate::schedule::{CronExpression, NewSchedule};
+pub use crate::schedule::{CronExpression, NewSchedule, Reconciliation};
 pub use crate::state::{FromRef, State};
 
 /// What a module that defines or enqueues jobs wants to have at hand.

@@ -23,12 +23,22 @@ impl Random {
         JobId::new(now, self.bytes())
     }
 
+    /// The id of a run of a schedule by hand.
+    pub(crate) fn by_hand(&self) -> JobId {
+        JobId::by_hand(self.bytes())
+    }
+
+    /// A name for a process.
+    pub(crate) fn process(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.bytes()))
+    }
+
     pub(crate) fn incarnation(&self, now: Timestamp) -> Incarnation {
         Incarnation::new(now, self.bytes())
     }
 
-    fn bytes(&self) -> [u8; 10] {
-        let mut bytes = [0; 10];
+    fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
         self.with(|rng| rng.fill(&mut bytes));
         bytes
     }

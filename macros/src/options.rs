@@ -50,10 +50,18 @@ keys! {
     Cron = "cron", "cron = \"0 3 * * *\"";
     Every = "every", "every = \"10m\"";
     Timezone = "timezone", "timezone = \"UTC\"";
+    Starts = "starts", "starts = \"2026-12-01T00:00:00Z\"";
+    Ends = "ends", "ends = \"2027-12-01T00:00:00Z\"";
+    Limit = "limit", "limit = 10";
+    Jitter = "jitter", "jitter = \"30s\"";
     Overlap = "overlap", "overlap = \"skip\"";
     Misfire = "misfire", "misfire = \"once\"";
+    MisfireWithin = "misfire_within", "misfire_within = \"6h\"";
     Redact = "redact", "redact = without_address";
 }
+
+/// What schedules a job.
+const TIMINGS: &[Key] = &[Key::Cron, Key::Every];
 
 /// What was said of a job.
 #[derive(Default)]
@@ -146,8 +154,13 @@ impl Options {
         }
         for (key, needs) in [
             (Key::Timezone, &[Key::Cron][..]),
-            (Key::Overlap, &[Key::Cron, Key::Every]),
-            (Key::Misfire, &[Key::Cron, Key::Every]),
+            (Key::Starts, TIMINGS),
+            (Key::Ends, TIMINGS),
+            (Key::Limit, TIMINGS),
+            (Key::Jitter, TIMINGS),
+            (Key::Overlap, TIMINGS),
+            (Key::Misfire, TIMINGS),
+            (Key::MisfireWithin, TIMINGS),
         ] {
             let Some(ident) = self.written.get(&key) else { continue };
             if !needs.iter().any(|need| self.written.contains_key(need)) {

@@ -15,7 +15,7 @@ const PRIORITIES: &[(&str, &str)] = &[
     ("low", "Low"),
     ("bulk", "Bulk"),
 ];
-const OVERLAPS: &[(&str, &str)] = &[("allow", "Allow"), ("skip", "Skip")];
+const OVERLAPS: &[(&str, &str)] = &[("allow", "Allow"), ("skip", "Skip"), ("queue", "Queue")];
 const MISFIRES: &[(&str, &str)] = &[("skip", "Skip"), ("once", "Once"), ("all", "All")];
 
 /// The call on a `JobDefinition` that one option stands for.
@@ -29,7 +29,8 @@ pub(crate) fn call(key: Key, value: &Expr) -> Result<TokenStream, String> {
             quote!(.queue(#queue))
         }
         Key::Attempts => {
-            let attempts = attempts(value)?;
+            let example = "attempts = 5 runs a job five times at most";
+            let attempts: u32 = positive(key, value, example)?;
             quote!(.attempts(#attempts))
         }
         Key::Timeout => {
@@ -55,6 +56,26 @@ pub(crate) fn call(key: Key, value: &Expr) -> Result<TokenStream, String> {
         Key::Timezone => {
             let timezone = not_empty(key, value)?;
             quote!(.timezone(#timezone))
+        }
+        Key::Starts => {
+            let instant = not_empty(key, value)?;
+            quote!(.starts(#instant))
+        }
+        Key::Ends => {
+            let instant = not_empty(key, value)?;
+            quote!(.ends(#instant))
+        }
+        Key::Limit => {
+            let runs: u64 = positive(key, value, "limit = 10 makes ten jobs at most")?;
+            quote!(.limit(#runs))
+        }
+        Key::Jitter => {
+            let jitter = duration(key, value)?;
+            quote!(.jitter(#jitter))
+        }
+        Key::MisfireWithin => {
+            let window = duration(key, value)?;
+            quote!(.misfire_within(#window))
         }
         Key::Overlap => {
             let overlap = variant(key, value, OVERLAPS)?;
@@ -104,15 +125,18 @@ fn not_empty(key: Key, value: &Expr) -> Result<LitStr, String> {
     Ok(text)
 }
 
-fn attempts(value: &Expr) -> Result<u32, String> {
+fn positive<N>(key: Key, value: &Expr, example: &str) -> Result<N, String>
+where
+    N: std::str::FromStr<Err: std::fmt::Display> + Default + PartialEq,
+{
     let number = match value {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().unwrap_or(0),
-        _ => 0,
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
+            number.base10_parse().unwrap_or_default()
+        }
+        _ => N::default(),
     };
-    if number == 0 {
-        return Err("`attempts` is a whole number, 1 or more: attempts = 5 runs a job five times \
-                    at most"
-            .to_owned());
+    if number == N::default() {
+        return Err(format!("`{}` is a whole number, 1 or more: {example}", key.name()));
     }
     Ok(number)
 }

@@ -29,7 +29,7 @@ use self::source::Variables;
 use self::variables::in_capitals;
 use crate::error::Problems;
 use crate::registry::Registry;
-use crate::schedule::{Occurrences, Zone};
+use crate::schedule::{NewSchedule, Occurrences, Zone};
 use crate::{Backoff, provider};
 
 /// What was read.
@@ -53,6 +53,7 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 pub(crate) fn load(
     source: &Source,
     registry: &Registry,
+    schedules: &[NewSchedule],
     providers: &[Provider],
     problems: &mut Problems,
 ) -> Option<Loaded> {
@@ -61,7 +62,9 @@ pub(crate) fn load(
     let fallbacks: Vec<_> = own.flat_map(|variable| variable.fallbacks).copied().collect();
     let set = Variables::read(source, &fallbacks, problems);
     let mut warnings = Vec::new();
-    check_names(&set, registry, &all, problems, &mut warnings);
+    let schedule_ids: BTreeSet<&str> =
+        registry.names().chain(schedules.iter().map(NewSchedule::id)).collect();
+    check_names(&set, registry, &schedule_ids, &all, problems, &mut warnings);
     check_collisions(registry, problems);
 
     let mut read = Reader { set: &set, problems };
@@ -109,7 +112,7 @@ pub(crate) fn load(
     let keep_dead = keep(&mut read, "JOBS_KEEP_DEAD", "JOBS_KEEP_DEAD_COUNT");
     let log = read.value("JOBS_LOG", log_format);
     let queues = read.queues(registry);
-    let schedules = read.schedules(registry);
+    let schedules = read.schedules(&schedule_ids);
 
     let provider = match provider::choose(&name?, providers) {
         Ok(provider) => provider,
@@ -214,9 +217,9 @@ impl Reader<'_> {
         queues
     }
 
-    fn schedules(&mut self, registry: &Registry) -> BTreeMap<ScheduleId, ScheduleOverride> {
+    fn schedules(&mut self, ids: &BTreeSet<&str>) -> BTreeMap<ScheduleId, ScheduleOverride> {
         let mut schedules = BTreeMap::new();
-        for name in registry.names() {
+        for &name in ids {
             let prefix = format!("JOBS_{}", in_capitals(name));
             let own = ScheduleOverride {
                 pattern: self.value(&format!("{prefix}_SCHEDULE"), pattern),
@@ -237,11 +240,12 @@ impl Reader<'_> {
 fn check_names(
     set: &Variables,
     registry: &Registry,
+    schedule_ids: &BTreeSet<&str>,
     providers: &[Provider],
     problems: &mut Problems,
     warnings: &mut Vec<String>,
 ) {
-    let known = variables::known(registry, providers);
+    let known = variables::known(registry, schedule_ids, providers);
     for name in set.names().filter(|name| name.starts_with("JOBS_")) {
         if known.iter().any(|known| known == name) {
             continue;

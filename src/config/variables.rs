@@ -1,6 +1,8 @@
 //! The variables there are: the one table that the code reads by, the README shows, and a
 //! misspelt name is compared with.
 
+use std::collections::BTreeSet;
+
 use shiftwork_adapter::{Provider, Variable};
 
 use crate::provider;
@@ -146,14 +148,18 @@ pub(crate) fn in_capitals(name: &str) -> String {
 }
 
 /// Every name that a variable can have in this program.
-pub(crate) fn known(registry: &Registry, providers: &[Provider]) -> Vec<String> {
+pub(crate) fn known(
+    registry: &Registry,
+    schedule_ids: &BTreeSet<&str>,
+    providers: &[Provider],
+) -> Vec<String> {
     let mut known: Vec<String> = provider::ELSEWHERE.map(Into::into).into();
     for name in VARIABLES.iter().map(|variable| variable.name) {
         if name.contains("<NAME>") {
             let queues = registry.queues();
             known.extend(queues.iter().map(|q| name.replace("<NAME>", &in_capitals(q.as_str()))));
         } else if name.contains("<ID>") {
-            known.extend(registry.names().map(|id| name.replace("<ID>", &in_capitals(id))));
+            known.extend(schedule_ids.iter().map(|id| name.replace("<ID>", &in_capitals(id))));
         } else {
             known.push(name.into());
         }

@@ -1,35 +1,36 @@
 //! Fires due schedules.
 //!
-//! 1. Read all schedules from the store, with the store's time.
-//! 2. For each that is due, compute what to fire and what comes next: [`plan`], a pure function.
-//! 3. Fire them: a compare-and-set in the store, so that any number of processes may do so. Each
-//!    queue's by themselves: one whose part of the store is away holds up no other.
+//! 1. Ask the store what is due, with its time, and when there is more: of all queues at first and
+//!    whenever schedules change, else of those alone that have something due.
+//! 2. For each schedule, compute what to fire and what comes next: [`plan`], a pure function.
+//! 3. Fire them, in batches: each a compare-and-set in the store, so that any number of processes
+//!    may do so. Each queue's by themselves: one whose part of the store is away holds up no other.
 //! 4. Sleep until the next is due, by the difference to the store's time, or until schedules
 //!    change.
 //!
-//! Before all that, the schedules of the code are reconciled, where `start` could not since the
-//! store did not answer: nothing is fired that the code no longer declares.
+//! Before all that, and whenever it may have changed which releases are live, the schedules of the
+//! code are [reconciled](crate::schedule::release): nothing is fired that the code no longer declares.
 //!
+//! Nothing is kept of schedules that are not due: ten thousand cost a process no more than one.
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    AdapterError, ErrorKind, Fired, Firing, JobAdapter, MISFIRE_ALL_BOUND, Misfire, QueueName,
-    ScheduleId, ScheduleRecord, Schedules, Ticket, Timestamp, Wakeups, Watch,
+    AdapterError, DueInQueue, ErrorKind, Fired, Firing, FiringOf, JobAdapter, MISFIRE_ALL_BOUND,
+    Misfire, QueueName, ScheduleId, ScheduleRecord, Ticket, Timestamp, Wakeups, Watch,
 };
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::pulse::Pulse;
 use super::{Engine, retry};
-use crate::schedule::Occurrences;
-use crate::schedule::code::reconcile;
+use crate::schedule::{Cadences, Occurrences};
 use crate::shared::Shared;
 
 /// An occurrence noticed later than this is a misfire.
@@ -42,182 +43,385 @@ const POLL: Duration = Duration::from_secs(30);
 /// How soon to look again where that is to be at once, and yet not in a busy loop.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How many occurrences are fired in one call.
-const BATCH: usize = 100;
+/// How many schedules of a queue are read at once.
+const PAGE: usize = 1000;
 
-/// How many occurrences of one schedule are fired before all are read anew: who catches up on a
+/// How many occurrences are fired in one call.
+const BATCH: usize = 250;
+
+/// How many occurrences of one schedule are fired before it is read anew: who catches up on a
 /// thousand need not read them a thousand times, and holds the others up no longer than this takes.
 const IN_A_ROW: usize = 100;
 
 /// Runs until the engine drains.
 pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
-    let adapter = &engine.shared.adapter;
-    let mut read = HashMap::new();
-    let mut failures = 0;
+    let mut clock = Clock::new(engine.clone(), pulse);
     while !engine.draining.is_cancelled() {
-        match tick(&engine, &pulse, &mut read).await {
-            Ok(Tick::Fired) => {
-                failures = 0;
-                engine.store.answered(pulse.what());
-                pulse.round();
-                tokio::task::yield_now().await;
-            }
-            Ok(Tick::Idle { next, ticket, failed }) => {
-                let again = match failed {
-                    None => {
-                        failures = 0;
-                        engine.store.answered(pulse.what());
-                        None
-                    }
-                    Some(error) => {
-                        failures += 1;
-                        engine.store.failed(pulse.what(), &error, failures);
-                        Some(retry::delay(failures, &engine.shared.random))
-                    }
-                };
-                let look_anew = engine.shared.clock.longest_sleep();
-                let certain = adapter.capabilities().wakeups == Wakeups::Certain;
-                let asked = engine.shared.settings.store.idle_poll.unwrap_or_default();
-                let poll = (!certain).then_some(POLL.max(asked));
-                let next = next.map(|next| next.min(look_anew.unwrap_or(next)));
-                let pause = next.into_iter().chain(poll).chain(again).min();
-                let woken_or_due = async {
-                    tokio::select! {
-                        () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-                        woken = adapter.wait(Watch::Schedules(ticket)) => {
-                            if woken.is_err() {
-                                sleep(retry::delay(4, &engine.shared.random)).await;
-                            }
-                        }
-                    }
-                };
-                pulse.answering(engine.unless_draining(woken_or_due)).await;
-            }
+        match clock.tick().await {
+            Ok(()) => clock.failures = 0,
             Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => clock.fail(&error),
+        }
+        clock.rest().await;
+    }
+    while let Some(Ok(round)) = clock.firing.join_next().await {
+        clock.take(round);
+    }
+    if let Some(release) = engine.release() {
+        let Shared { adapter, settings, .. } = &*engine.shared;
+        release.withdraw(&**adapter, settings).await;
+    }
+}
+
+/// What the loop knows between two rounds.
+struct Clock {
+    engine: Arc<Engine>,
+    pulse: Arc<Pulse>,
+    /// Of each queue that has schedules to come, when to look into it.
+    queues: BTreeMap<QueueName, Instant>,
+    /// Those that are looked into now, and since when.
+    firing: JoinSet<Round>,
+    busy: BTreeMap<QueueName, Instant>,
+    /// How often in a row each failed, where it did.
+    failing: BTreeMap<QueueName, u32>,
+    /// What was seen when all were asked; `None`: ask all.
+    seen: Option<Ticket>,
+    /// Whether it may have changed which releases are live.
+    must_announce: bool,
+    /// How often in a row the store failed that was asked for all, and until when it is left alone.
+    failures: u32,
+    retry: Option<Instant>,
+    /// What of schedules was read before.
+    read: Arc<Read>,
+}
+
+/// What was read of schedules.
+#[derive(Default)]
+struct Read {
+    cadences: Mutex<Cadences>,
+    /// Those that cannot be read, each with the revision of which that was told.
+    unreadable: Mutex<HashMap<ScheduleId, u64>>,
+}
+
+/// What looking into a queue came to.
+struct Round {
+    queue: QueueName,
+    /// When to look into it again; `None`: not before schedules change.
+    again: shiftwork_adapter::Result<Option<Instant>>,
+}
+
+impl Clock {
+    fn new(engine: Arc<Engine>, pulse: Arc<Pulse>) -> Self {
+        Self {
+            engine,
+            pulse,
+            queues: BTreeMap::new(),
+            firing: JoinSet::new(),
+            busy: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            seen: None,
+            must_announce: false,
+            failures: 0,
+            retry: None,
+            read: Arc::default(),
+        }
+    }
+
+    /// Begins to fire what is due: each queue's by themselves, so that what holds one up does not
+    /// hold up the others.
+    async fn tick(&mut self) -> shiftwork_adapter::Result<()> {
+        let now = Instant::now();
+        if self.retry.is_some_and(|retry| now < retry) {
+            return Ok(());
+        }
+        self.announce().await?;
+        let adapter = self.engine.shared.adapter.clone();
+        if self.seen.is_none() {
+            let due = adapter.due(None, PAGE).await?;
+            self.seen = Some(due.ticket);
+            self.queues.retain(|queue, _| self.failing.contains_key(queue));
+            for (queue, error) in due.unread {
+                self.take(Round { queue, again: Err(error) });
+            }
+            for due in due.queues {
+                let queue = due.queue.clone();
+                if self.busy.contains_key(&queue) {
+                    // What is under way may not have seen it.
+                    self.queues.insert(queue, now);
+                    continue;
+                }
+                self.begin(queue, fire(adapter.clone(), self.read.clone(), due, now), now);
+            }
+        }
+        self.retry = None;
+        let is_due =
+            |(queue, at): &(&QueueName, &Instant)| **at <= now && !self.busy.contains_key(*queue);
+        let due: Vec<_> = self.queues.iter().filter(is_due).map(|(q, _)| q.clone()).collect();
+        for queue in due {
+            let (adapter, read, asked) = (adapter.clone(), self.read.clone(), queue.clone());
+            let look = async move {
+                let mut due = adapter.due(Some(std::slice::from_ref(&asked)), PAGE).await?;
+                match (due.queues.pop(), due.unread.pop()) {
+                    (_, Some((_, error))) => Err(error),
+                    (Some(due), None) => fire(adapter, read, due, now).await,
+                    (None, None) => Ok(None),
+                }
+            };
+            self.begin(queue, look, now);
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        queue: QueueName,
+        look: impl Future<Output = shiftwork_adapter::Result<Option<Instant>>> + Send + 'static,
+        now: Instant,
+    ) {
+        self.queues.remove(&queue);
+        self.busy.insert(queue.clone(), now);
+        self.firing.spawn(async move { Round { queue, again: look.await } });
+    }
+
+    /// Takes in what looking into a queue came to.
+    fn take(&mut self, round: Round) {
+        let Round { queue, again } = round;
+        self.busy.remove(&queue);
+        match again {
+            Ok(again) => {
+                self.failing.remove(&queue);
+                // News that came meanwhile is for earlier.
+                if let Some(again) = again {
+                    let known = self.queues.entry(queue).or_insert(again);
+                    *known = again.min(*known);
+                }
+            }
             Err(error) => {
-                failures += 1;
-                engine.store.failed(pulse.what(), &error, failures);
-                let pause = sleep(retry::delay(failures, &engine.shared.random));
-                pulse.answering(engine.unless_draining(pause)).await;
+                let failures = self.failing.entry(queue.clone()).or_default();
+                *failures += 1;
+                self.engine.store.failed(self.pulse.what(), &error, *failures);
+                let again = Instant::now() + retry::delay(*failures, &self.engine.shared.random);
+                self.queues.insert(queue, again);
             }
         }
     }
-}
 
-enum Tick {
-    /// Something was due: look again at once.
-    Fired,
-    /// Nothing is due for so long; `None`: until schedules change. Of some queues that is not known,
-    /// since they failed so.
-    Idle { next: Option<Duration>, ticket: Ticket, failed: Option<AdapterError> },
-}
-
-async fn tick(engine: &Engine, pulse: &Pulse, read: &mut Read) -> shiftwork_adapter::Result<Tick> {
-    if let Some(declared) = engine.unreconciled() {
-        let Shared { adapter, settings, .. } = &*engine.shared;
-        reconcile(&**adapter, settings, &declared).await?;
-        engine.reconciled();
+    /// The store could not be asked.
+    fn fail(&mut self, error: &AdapterError) {
+        self.failures += 1;
+        self.engine.store.failed(self.pulse.what(), error, self.failures);
+        let delay = retry::delay(self.failures, &self.engine.shared.random);
+        self.retry = Some(Instant::now() + delay);
     }
-    let Schedules { now, records, ticket, unread, .. } =
-        engine.shared.adapter.scheduled_jobs().await?;
-    let mut failed = unread.into_iter().next().map(|(_, error)| error);
-    let mut due: BTreeMap<&QueueName, Vec<Firing>> = BTreeMap::new();
-    let mut next: Option<Timestamp> = None;
-    for record in &records {
-        let Some(at) = record.next.filter(|_| record.schedule.enabled) else { continue };
-        let Some(occurrences) = occurrences(record, read) else { continue };
-        if at <= now {
-            let firings = plan(record, at, now, occurrences);
-            due.entry(&record.schedule.queue).or_default().extend(firings);
-        } else {
-            next = Some(next.map_or(at, |next| next.min(at)));
+
+    /// Says that this process is there where it is time to, and reconciles what the code declares.
+    async fn announce(&mut self) -> shiftwork_adapter::Result<()> {
+        let Shared { adapter, settings, .. } = &*self.engine.shared;
+        let Some(release) = self.engine.release() else { return Ok(()) };
+        let is_due = release.due(&**adapter, settings).is_some_and(|due| due <= Instant::now());
+        if self.must_announce || is_due || !release.is_reconciled() {
+            // An adapter keeps to its own limit; that one does not is seen by the loop being late.
+            release.reconcile(&**adapter, settings, Duration::MAX).await?;
+            self.must_announce = false;
+        }
+        Ok(())
+    }
+
+    /// Waits until something is due, changes, or was fired; or, where the store failed, until it is
+    /// asked again.
+    async fn rest(&mut self) {
+        self.get_round();
+        let engine = self.engine.clone();
+        let Shared { adapter, settings, clock, .. } = &*engine.shared;
+        let now = Instant::now();
+        let certain = adapter.capabilities().wakeups == Wakeups::Certain;
+        let asked = settings.store.idle_poll.unwrap_or_default();
+        let poll = (!certain).then(|| now + POLL.max(asked));
+        let free = self.queues.iter().filter(|(queue, _)| !self.busy.contains_key(*queue));
+        let next = free.map(|(_, at)| *at).min();
+        // The clock may be set while one sleeps, of which no timer knows.
+        let anew = clock.longest_sleep().filter(|_| next.is_some()).map(|longest| now + longest);
+        let renewal = engine.release().and_then(|release| release.due(&**adapter, settings));
+        let until = match self.retry {
+            Some(retry) => Some(retry),
+            None => next.into_iter().chain(poll).chain(anew).chain(renewal).min(),
+        };
+        let seen = self.seen.filter(|_| self.retry.is_none());
+        let (mut is_woken, mut round) = (false, None);
+        let firing = &mut self.firing;
+        let is_busy = !firing.is_empty();
+        let news = async {
+            tokio::select! {
+                biased;
+                fired = firing.join_next(), if is_busy => round = fired,
+                woken = adapter.wait(Watch::Schedules(seen.unwrap_or_default())), if seen.is_some() => {
+                    is_woken = true;
+                    if woken.is_err() {
+                        sleep(retry::delay(4, &engine.shared.random)).await;
+                    }
+                }
+                () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
+            }
+        };
+        // Who waits for an answer of the store does not get round.
+        match is_busy {
+            true => engine.unless_draining(news).await,
+            false => self.pulse.answering(engine.unless_draining(news)).await,
+        }
+        match round {
+            Some(Ok(round)) => self.take(round),
+            // It was cut off: what it was about is found by asking all.
+            Some(Err(_)) => (self.seen, self.busy) = (None, BTreeMap::new()),
+            None => {}
+        }
+        let now = Instant::now();
+        if is_woken || poll.into_iter().chain(anew).any(|at| at <= now) {
+            self.seen = None;
+            self.must_announce |= is_woken;
         }
     }
-    if read.len() > 2 * records.len() + 16 {
-        read.retain(|id, _| records.iter().any(|record| record.schedule.id == *id));
-    }
-    if due.is_empty() {
-        return Ok(Tick::Idle { next: next.map(|next| next.since(now)), ticket, failed });
-    }
-    // Each queue's by themselves: what holds one up does not hold up the others.
-    let mut firing = JoinSet::new();
-    for due in due.into_values() {
-        firing.spawn(fire(engine.shared.adapter.clone(), due));
-    }
-    let mut changed = false;
-    while let Some(fired) = firing.join_next().await {
-        match fired.unwrap_or_else(|_| Err(cut_off())) {
-            Ok(some) => changed |= some,
-            Err(error) => failed = Some(error),
+
+    /// Tells that the loop gets round and the store answers, where that is so.
+    fn get_round(&self) {
+        let lease = self.engine.shared.settings.store.lease;
+        if self.busy.values().all(|began| began.elapsed() < lease) {
+            self.pulse.round();
         }
-        pulse.round();
+        if self.retry.is_none() && self.failing.is_empty() && self.busy.is_empty() {
+            self.engine.store.answered(self.pulse.what());
+        }
     }
-    if changed && failed.is_none() {
-        return Ok(Tick::Fired);
-    }
-    // The store's clock went backward between two answers; or one queue failed, and what comes next
-    // in the others is not known before all are read again.
-    let again = changed || failed.is_none();
-    let next = if again { Some(MOMENT) } else { next.map(|next| next.since(now)) };
-    Ok(Tick::Idle { next, ticket, failed })
 }
 
 fn cut_off() -> AdapterError {
     AdapterError::new(ErrorKind::Internal, "fire", "firing was cut off")
 }
 
-/// Fires what is due in a queue; answers whether anything is another by now.
-async fn fire(adapter: Arc<dyn JobAdapter>, due: Vec<Firing>) -> shiftwork_adapter::Result<bool> {
-    let mut changed = false;
-    let mut early = None;
-    for batch in due.chunks(BATCH) {
-        let answers = adapter.fire(batch.to_vec()).await?;
-        for (firing, fired) in batch.iter().zip(answers) {
-            // What follows one that is early is stale, and no news.
-            if fired == Fired::Early {
-                early = Some(&firing.schedule);
+/// Fires what is due in a queue, as it was read at `asked`; answers when to look again. While one
+/// batch is on its way, the next is planned.
+async fn fire(
+    adapter: Arc<dyn JobAdapter>,
+    read: Arc<Read>,
+    due: DueInQueue,
+    asked: Instant,
+) -> shiftwork_adapter::Result<Option<Instant>> {
+    let DueInQueue { now, records, next, .. } = due;
+    let mut following = Following { next, again: records.len() >= PAGE, early: false };
+    let mut on_its_way = None;
+    let mut batch = Vec::new();
+    for record in &records {
+        let Some(occurrences) = read.occurrences(record) else { continue };
+        batch.extend(plan(record, now, &occurrences));
+        if batch.len() >= BATCH {
+            let sent = tokio::spawn(send(adapter.clone(), std::mem::take(&mut batch)));
+            if let Some(sent) = on_its_way.replace(sent) {
+                following.add(joined(sent).await?, &records);
             }
-            changed |= early != Some(&firing.schedule);
-            log(firing, fired);
         }
     }
-    Ok(changed)
+    if let Some(sent) = on_its_way {
+        following.add(joined(sent).await?, &records);
+    }
+    if !batch.is_empty() {
+        following.add(send(adapter, batch).await?, &records);
+    }
+    Ok(match following {
+        Following { early: true, .. } => Some(Instant::now() + MOMENT),
+        Following { again: true, .. } => Some(asked),
+        Following { next, .. } => next.map(|next| asked + next.since(now)),
+    })
 }
 
-/// The definitions that were read, by id, each with the revision it was read of; `None` where it
-/// could not be.
-type Read = HashMap<ScheduleId, (u64, Option<Occurrences>)>;
+type Sent = (Vec<Firing>, Vec<Fired>);
 
-fn occurrences<'a>(record: &ScheduleRecord, read: &'a mut Read) -> Option<&'a Occurrences> {
-    let id = &record.schedule.id;
-    if read.get(id).is_none_or(|(revision, _)| *revision != record.revision) {
-        let parsed = Occurrences::parse(&record.schedule.timing).inspect_err(|fault| {
+async fn send(adapter: Arc<dyn JobAdapter>, batch: Vec<Firing>) -> shiftwork_adapter::Result<Sent> {
+    let fired = adapter.fire(batch.clone()).await?;
+    Ok((batch, fired))
+}
+
+async fn joined(
+    sent: tokio::task::JoinHandle<shiftwork_adapter::Result<Sent>>,
+) -> shiftwork_adapter::Result<Sent> {
+    sent.await.unwrap_or_else(|_| Err(cut_off()))
+}
+
+/// What comes after what was fired.
+struct Following {
+    /// When the first is due that is not yet.
+    next: Option<Timestamp>,
+    /// There may be more to fire at once.
+    again: bool,
+    /// By the store's clock something is not due yet that was.
+    early: bool,
+}
+
+impl Following {
+    fn add(&mut self, (batch, fired): Sent, records: &[ScheduleRecord]) {
+        // Ordered as the batch is; the schedules of some of them make no firing.
+        let mut records = records.iter();
+        let mut record: Option<&ScheduleRecord> = None;
+        for (firing, fired) in batch.iter().zip(fired) {
+            log(firing, fired);
+            if record.is_none_or(|record| record.schedule.id != firing.schedule) {
+                record = records.find(|record| record.schedule.id == firing.schedule);
+            }
+            match fired {
+                Fired::Early if firing.of == FiringOf::Next => self.early = true,
+                // Its turn comes with the end of the run before it, which wakes this loop.
+                Fired::Early => {}
+                Fired::Stale => self.again = true,
+                _ => {
+                    let due = record.zip(firing.next).map(|(r, next)| r.schedule.due(next));
+                    self.next = self.next.into_iter().chain(due).min();
+                }
+            }
+        }
+    }
+}
+
+impl Read {
+    fn occurrences(&self, record: &ScheduleRecord) -> Option<Arc<Occurrences>> {
+        let known =
+            self.cadences.lock().unwrap_or_else(PoisonError::into_inner).of(&record.schedule);
+        let fault = match known {
+            Ok(occurrences) => return Some(occurrences),
+            Err(fault) => fault,
+        };
+        let id = &record.schedule.id;
+        let mut told = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(id.clone(), record.revision) != Some(record.revision) {
             error!(schedule = %id, %fault,
                 "a stored schedule cannot be read by this program and is not fired by it");
-        });
-        read.insert(id.clone(), (record.revision, parsed.ok()));
+        }
+        None
     }
-    read.get(id)?.1.as_ref()
 }
 
-/// What to fire, of a schedule whose next occurrence `at` is due at `now`: one firing after the
-/// other, of which each finds the schedule as the one before it leaves it.
+/// What to fire at `now`, of a schedule that is due: one firing after the other, of which each finds
+/// the schedule as the one before it leaves it.
 ///
-/// An occurrence noticed in time fires as it is. One noticed late is taken together with all that
-/// are due: by the policy, the latest of them makes one job for all, or the latest make one each,
-/// or none does; the others are counted as missed.
+/// What is queued goes first. An occurrence noticed in time fires as it is. One noticed late is taken
+/// together with all that are due: by the policy, the latest of them makes one job for all, or the
+/// latest make one each, or none does; the others are counted as missed, and so are those that the
+/// policy's window no longer reaches.
 pub(crate) fn plan(
     record: &ScheduleRecord,
-    at: Timestamp,
     now: Timestamp,
     occurrences: &Occurrences,
 ) -> Vec<Firing> {
+    if !record.is_active() {
+        return Vec::new();
+    }
+    let due = |at: Timestamp| record.schedule.due(at);
+    let queued = record.queued.map(|queued| Firing::of_queued(record, queued));
     let plain = |at| Firing::new(record, at, occurrences.after(at));
-    let late = now.since(at) > MISFIRE_AFTER;
-    let first = if late { make_up(record, at, now, occurrences) } else { plain(at) };
+    let first = record.next.filter(|&at| due(at) <= now).map(|at| {
+        let late = now.since(due(at)) > MISFIRE_AFTER;
+        if late { make_up(record, at, now, occurrences) } else { plain(at) }
+    });
     // Of what comes now, nothing is beyond a policy's bound: what was has been left out.
-    let due = |firing: &Firing| firing.next.filter(|&next| next <= now);
-    iter::successors(Some(first), |before| due(before).map(plain)).take(IN_A_ROW).collect()
+    let next = |before: &Firing| before.next.filter(|&next| due(next) <= now).map(plain);
+    queued.into_iter().chain(iter::successors(first, next).take(IN_A_ROW)).collect()
 }
 
 /// The firing of an occurrence that was noticed late.
@@ -227,23 +431,45 @@ fn make_up(
     now: Timestamp,
     occurrences: &Occurrences,
 ) -> Firing {
-    let policy = record.schedule.misfire;
-    let most = if policy == Misfire::All { MISFIRE_ALL_BOUND } else { 1 };
-    let (run, before) = occurrences.latest(at, now, most);
-    let in_time = now.since(run) <= MISFIRE_AFTER;
+    let schedule = &record.schedule;
+    let most = if schedule.misfire == Misfire::All { MISFIRE_ALL_BOUND } else { 1 };
+    let (mut run, mut before) = occurrences.latest(at, now, most);
+    // Of an occurrence whose time has come, the jitter may not have passed.
+    if schedule.due(run) > now && run > at {
+        let earlier = run - Duration::from_millis(1);
+        (run, before) = occurrences.latest(at, earlier, most);
+    }
+    let is_late = |run: Timestamp| now.since(schedule.due(run)) > MISFIRE_AFTER;
+    let is_too_late = |run: Timestamp| match schedule.misfire {
+        Misfire::Once | Misfire::All => {
+            schedule.misfire_within.is_some_and(|window| now.since(schedule.due(run)) > window)
+        }
+        _ => true,
+    };
+    // Those that the window no longer reaches are missed too.
+    while is_late(run) && is_too_late(run) {
+        match occurrences.after(run).filter(|&next| schedule.due(next) <= now) {
+            Some(next) => (run, before) = (next, before + 1),
+            None => break,
+        }
+    }
     let mut firing = Firing::new(record, at, occurrences.after(run));
-    firing.run = (in_time || matches!(policy, Misfire::Once | Misfire::All)).then_some(run);
+    firing.run = (!is_late(run) || !is_too_late(run)).then_some(run);
     firing.missed = before + u64::from(firing.run.is_none());
     firing
 }
 
 fn log(firing: &Firing, fired: Fired) {
     let (schedule, occurrence) = (&firing.schedule, firing.occurrence);
-    if firing.missed > 0 && matches!(fired, Fired::Job(_) | Fired::Missed | Fired::Overlapped) {
+    let moved_on = !matches!(fired, Fired::Early | Fired::Stale);
+    if firing.missed > 0 && moved_on {
         warn!(%schedule, %occurrence, missed = firing.missed, "occurrences were noticed too late");
     }
     match fired {
         Fired::Job(job) => info!(%schedule, %occurrence, job.id = %job, "schedule fired"),
+        Fired::Queued => {
+            info!(%schedule, %occurrence, "queued: the previous run is not settled");
+        }
         Fired::Overlapped => {
             info!(%schedule, %occurrence, "skipped: the previous run is not settled");
         }
@@ -253,7 +479,7 @@ fn log(firing: &Firing, fired: Fired) {
 
 #[cfg(test)]
 mod tests {
-    use shiftwork_adapter::{JobName, JobTemplate, Payload, QueueName, Schedule, Timing};
+    use shiftwork_adapter::{JobName, JobTemplate, Payload, Schedule, Timing};
 
     use super::*;
 
@@ -276,7 +502,7 @@ mod tests {
         let mut schedule = Schedule::new(id, queue, timing, template);
         schedule.misfire = misfire;
         let record = ScheduleRecord::new(schedule, 7, Some(at(next)));
-        let plan = plan(&record, at(next), at(now), &occurrences);
+        let plan = plan(&record, at(now), &occurrences);
         let follow = plan.windows(2).all(|pair| pair[0].next == Some(pair[1].occurrence));
         assert!(follow, "each finds what the one before leaves: {plan:?}");
         assert!(plan.iter().all(|firing| firing.revision == 7));
@@ -343,5 +569,89 @@ mod tests {
             next = plan.last().unwrap().next.unwrap().since(Timestamp::EPOCH).as_secs();
         }
         assert_eq!((made, missed), (MISFIRE_ALL_BOUND, 500));
+    }
+
+    /// A schedule of every ten seconds that is at `next`, changed.
+    fn record(next: u64, change: impl FnOnce(&mut Schedule)) -> ScheduleRecord {
+        let timing = Timing::Every { period_ms: PERIOD * 1000 };
+        let template = JobTemplate::new(JobName::new("job").unwrap(), Payload::none());
+        let (id, queue) = (ScheduleId::new("id").unwrap(), QueueName::new("queue").unwrap());
+        let mut schedule = Schedule::new(id, queue, timing, template);
+        change(&mut schedule);
+        ScheduleRecord::new(schedule, 7, Some(at(next)))
+    }
+
+    fn planned_of(record: &ScheduleRecord, now: u64) -> Vec<Firing> {
+        plan(record, at(now), &Occurrences::of(&record.schedule).unwrap())
+    }
+
+    #[test]
+    fn what_the_window_of_a_policy_no_longer_reaches_is_missed() {
+        let within = |misfire, seconds| {
+            record(100, |schedule| {
+                schedule.misfire = misfire;
+                schedule.misfire_within = Some(Duration::from_secs(seconds));
+            })
+        };
+        // Of 100 to 500, those from 385 on are in time to be made up for.
+        let plan = planned_of(&within(Misfire::All, 120), 505);
+        let expected: Vec<_> = (390..=500).step_by(10).map(|second| Some(at(second))).collect();
+        assert_eq!((runs(&plan), plan[0].missed), (expected, 29));
+        // Those that are no misfires at all make a job in any case.
+        let plan = planned_of(&within(Misfire::All, 0), 505);
+        let expected: Vec<_> = (450..=500).step_by(10).map(|second| Some(at(second))).collect();
+        assert_eq!((runs(&plan), plan[0].missed), (expected, 35));
+        let rare = |seconds| {
+            let mut record = within(Misfire::Once, seconds);
+            record.schedule.timing = Timing::Every { period_ms: 1_000_000 };
+            record.next = Some(at(1000));
+            record
+        };
+        assert_eq!(runs(&planned_of(&rare(900), 1900)), [Some(at(1000))]);
+        let plan = planned_of(&rare(900), 1901);
+        assert_eq!((runs(&plan), plan[0].missed, plan[0].next), (vec![None], 1, Some(at(2000))));
+    }
+
+    #[test]
+    fn an_occurrence_whose_jitter_has_not_passed_is_not_fired() {
+        let record = record(100, |schedule| schedule.jitter = Some(Duration::from_millis(9_900)));
+        let due = |second| record.schedule.due(at(second));
+        for now in 100..400 {
+            let plan = planned_of(&record, now);
+            let expected = (100..=now).step_by(10).filter(|&second| due(second) <= at(now)).count();
+            let counted: u64 = plan.iter().map(|f| f.missed + u64::from(f.run.is_some())).sum();
+            assert_eq!(counted, expected as u64, "at {now}: {plan:?}");
+            assert!(
+                plan.iter().filter_map(|f| f.run).all(|run| record.schedule.due(run) <= at(now))
+            );
+            let next = plan.last().map_or(Some(at(100)), |last| last.next).unwrap();
+            assert!(record.schedule.due(next) > at(now), "at {now}: {plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_queued_goes_first_also_where_nothing_else_is_due() {
+        let mut record = record(100, |_| {});
+        record.queued = Some(at(90));
+        let plan = planned_of(&record, 95);
+        assert_eq!((plan.len(), plan[0].of, plan[0].occurrence), (1, FiringOf::Queued, at(90)));
+        let plan = planned_of(&record, 101);
+        assert_eq!((plan.len(), plan[0].of, plan[1].occurrence), (2, FiringOf::Queued, at(100)));
+    }
+
+    #[test]
+    fn what_is_not_active_is_not_fired() {
+        let off = record(100, |schedule| schedule.enabled = false);
+        assert_eq!(planned_of(&off, 101), []);
+        let mut paused = record(100, |_| {});
+        paused.paused = true;
+        assert_eq!(planned_of(&paused, 101), []);
+    }
+
+    #[test]
+    fn the_last_occurrence_before_an_end_leaves_none() {
+        let record = record(100, |schedule| schedule.ends = Some(at(115)));
+        let plan = planned_of(&record, 5000);
+        assert_eq!((runs(&plan), plan[0].missed, plan[0].next), (vec![Some(at(110))], 1, None));
     }
 }

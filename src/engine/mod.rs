@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::attempt::STOP_GRACE;
+pub(crate) use self::clock::MISFIRE_AFTER;
 use self::ledger::Ledger;
 use self::pulse::Pulse;
 pub(crate) use self::settle::Stop;
@@ -43,7 +44,7 @@ use self::slots::{SHARED_FROM, Slots};
 use self::worker::{Part, Post, Worker};
 use crate::config::Settings;
 use crate::health::{QueueHealth, StoreHealth, UnknownNames};
-use crate::schedule::code::Declared;
+use crate::schedule::release::Release;
 use crate::shared::Shared;
 use crate::state::States;
 
@@ -67,8 +68,8 @@ pub(crate) struct Engine {
     busy: Notify,
     unknown: UnknownNames,
     store: StoreHealth,
-    /// The schedules of the code, until the store has them.
-    unreconciled: Mutex<Option<Arc<Declared>>>,
+    /// The schedules of the code, where this process fires any.
+    release: Option<Arc<Release>>,
     /// Why the process is broken.
     broken: Mutex<Option<String>>,
     broke: CancellationToken,
@@ -95,8 +96,8 @@ impl Duties {
 #[derive(Debug)]
 pub(crate) struct Met {
     pub(crate) store: StoreHealth,
-    /// The schedules of the code, where the store does not have them yet.
-    pub(crate) unreconciled: Option<Declared>,
+    /// The schedules of the code, which the store may have or not.
+    pub(crate) release: Option<Arc<Release>>,
 }
 
 impl Engine {
@@ -134,7 +135,7 @@ impl Engine {
             unknown: UnknownNames::default(),
             // Where nobody asks the store, nobody would ever hear that it answers.
             store: if asks_nothing { StoreHealth::answering() } else { met.store },
-            unreconciled: Mutex::new(met.unreconciled.map(Arc::new)),
+            release: met.release,
             broken: Mutex::new(None),
             broke: CancellationToken::new(),
             loops: tokio::sync::Mutex::default(),
@@ -335,14 +336,9 @@ impl Engine {
         &self.store
     }
 
-    /// The schedules of the code that the store does not have yet.
-    fn unreconciled(&self) -> Option<Arc<Declared>> {
-        self.unreconciled.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The store has the schedules of the code.
-    fn reconciled(&self) {
-        *self.unreconciled.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The schedules of the code, where this process fires any.
+    pub(crate) fn release(&self) -> Option<&Arc<Release>> {
+        self.release.as_ref()
     }
 }
 

@@ -1,50 +1,61 @@
-//! The schedules that stand in code, and how the store comes to have them.
-//!
-//! Only a process whose role has cron reconciles, and only schedules of its own application:
-//! added and changed ones are defined, those that no job declares any more are removed. Schedules
-//! that were made at run time are left alone.
+//! The schedules that stand in code: beside handlers, and declared at start.
 
-use shiftwork_adapter::{
-    AppName, Defined, JobAdapter, JobTemplate, Origin, Payload, Result, Schedule, ScheduleId,
-    Timing,
-};
-use tracing::{info, warn};
+use shiftwork_adapter::{JobTemplate, Origin, Payload, Schedule, ScheduleId, Timestamp, Timing};
 
-use super::Occurrences;
+use super::{NewSchedule, Occurrences, check, zone};
 use crate::config::Settings;
 use crate::error::Problems;
 use crate::job::CodeTiming;
-use crate::patience;
 use crate::registry::{Registered, Registry};
 
 /// Schedules as code declares them.
 pub(crate) type Declared = Vec<(Schedule, Occurrences)>;
 
-/// The schedules that stand beside handlers, with what the environment says of them. What is wrong
-/// with any is added to `problems`.
+/// The schedules that stand beside handlers, and those declared at start, with what the environment
+/// says of them. What is wrong with any is added to `problems`.
 pub(crate) fn declared(
     registry: &Registry,
+    at_start: Vec<NewSchedule>,
     settings: &Settings,
+    now: Timestamp,
     problems: &mut Problems,
 ) -> Declared {
-    registry.iter().filter_map(|job| read(job, settings, problems)).collect()
+    let beside = registry.iter().filter_map(|job| read(job, settings, now, problems));
+    let mut declared: Declared = beside.collect();
+    for schedule in at_start {
+        let Some((schedule, occurrences)) = resolve(schedule, registry, settings, now, problems)
+        else {
+            continue;
+        };
+        if declared.iter().any(|(other, _)| other.id == schedule.id) {
+            problems.add(format!(
+                "two schedules in code have the id {:?}; a job's own has the job's name: give the \
+                 other one another",
+                schedule.id
+            ));
+            continue;
+        }
+        declared.push((schedule, occurrences));
+    }
+    declared
 }
 
+/// The schedule beside a handler, if there is one.
 fn read(
     job: &Registered,
     settings: &Settings,
+    now: Timestamp,
     problems: &mut Problems,
 ) -> Option<(Schedule, Occurrences)> {
     let id = ScheduleId::new(job.name.as_str()).ok()?;
-    let said = settings.schedules.get(&id);
     let in_code = &job.definition.schedule;
-    let pattern = said.and_then(|said| said.pattern.clone());
-    let from = match &pattern {
+    let zone = || in_code.timezone.clone().unwrap_or_else(|| settings.timezone.clone());
+    let in_environment = pattern(settings, &id);
+    let from = match in_environment {
         Some(_) => "the environment".to_owned(),
         None => job.definition.place.to_string(),
     };
-    let zone = || in_code.timezone.clone().unwrap_or_else(|| settings.timezone.clone());
-    let timing = match (pattern, &in_code.timing) {
+    let timing = match (in_environment, &in_code.timing) {
         (Some(pattern), _) => Timing::Cron { pattern, timezone: zone() },
         (None, Some(CodeTiming::Cron(pattern))) => {
             Timing::Cron { pattern: pattern.clone(), timezone: zone() }
@@ -56,8 +67,8 @@ fn read(
     };
     if job.definition.takes_payload {
         problems.add(format!(
-            "the job {:?} has a schedule (from {from}) and needs a payload, which a schedule in \
-             code cannot give; schedule it with Jobs::schedule, or give it no payload",
+            "the job {:?} has a schedule (from {from}) and needs a payload, which a schedule beside \
+             it cannot give; declare one with JobsBuilder::schedule, or give it no payload",
             job.name.as_str()
         ));
         return None;
@@ -69,58 +80,74 @@ fn read(
         ));
         return None;
     }
-    let occurrences = match Occurrences::parse(&timing) {
-        Ok(occurrences) => occurrences,
+    let mut bound = |what, text: &Option<String>| match text.as_deref().map(zone::read_instant) {
+        None => Some(None),
+        Some(Ok(at)) => Some(Some(at)),
+        Some(Err(fault)) => {
+            problems.add(format!("the schedule {id} (from {from}): its {what} {fault}"));
+            None
+        }
+    };
+    let (starts, ends) = (bound("start", &in_code.starts), bound("end", &in_code.ends));
+    let template = JobTemplate::new(job.name.clone(), Payload::none());
+    let mut schedule = Schedule::new(id.clone(), job.queue.clone(), timing, template);
+    schedule.template.priority = job.definition.options.priority.unwrap_or_default();
+    (schedule.starts, schedule.ends) = (starts?, ends?);
+    schedule.limit = in_code.limit;
+    schedule.jitter = in_code.jitter.filter(|jitter| !jitter.is_zero());
+    schedule.overlap = in_code.overlap;
+    schedule.misfire = in_code.misfire;
+    schedule.misfire_within = in_code.misfire_within;
+    finish(schedule, &from, settings, now, problems)
+}
+
+/// A schedule that is declared at start.
+fn resolve(
+    schedule: NewSchedule,
+    registry: &Registry,
+    settings: &Settings,
+    now: Timestamp,
+    problems: &mut Problems,
+) -> Option<(Schedule, Occurrences)> {
+    let mut schedule = match schedule.resolve(registry, None, settings) {
+        Ok(schedule) => schedule,
         Err(fault) => {
-            problems.add(format!("the schedule {id} (from {from}): {fault}"));
+            problems.add(fault.to_string());
             return None;
         }
     };
-    let template = JobTemplate::new(job.name.clone(), Payload::none());
-    let mut schedule = Schedule::new(id, job.queue.clone(), timing, template);
-    schedule.template.priority = job.definition.options.priority.unwrap_or_default();
-    schedule.overlap = in_code.overlap;
-    schedule.misfire = in_code.misfire;
-    schedule.enabled = said.and_then(|said| said.enabled).unwrap_or(true);
-    schedule.origin = Origin::Code { app: settings.app.clone() };
-    Some((schedule, occurrences))
+    let mut from = "the code".to_owned();
+    if let Some(pattern) = pattern(settings, &schedule.id) {
+        let timezone = match schedule.timing {
+            Timing::Cron { timezone, .. } => timezone,
+            _ => settings.timezone.clone(),
+        };
+        schedule.timing = Timing::Cron { pattern, timezone };
+        "the environment".clone_into(&mut from);
+    }
+    finish(schedule, &from, settings, now, problems)
 }
 
-/// Makes the store's schedules of this application those of its code. May be done again, from the
-/// beginning, where it failed on the way.
-pub(crate) async fn reconcile(
-    adapter: &dyn JobAdapter,
+/// What the environment says instead of the timing in code.
+fn pattern(settings: &Settings, id: &ScheduleId) -> Option<String> {
+    settings.schedules.get(id)?.pattern.clone()
+}
+
+fn finish(
+    mut schedule: Schedule,
+    from: &str,
     settings: &Settings,
-    declared: &Declared,
-) -> Result<()> {
-    let limit = patience::behind(settings.store.connect_timeout);
-    let app: &AppName = &settings.app;
-    let stored =
-        patience::within(limit, "scheduled_jobs", adapter.scheduled_jobs()).await?.complete()?;
-    let own = Origin::Code { app: app.clone() };
-    for record in &stored.records {
-        let id = &record.schedule.id;
-        let is_declared = declared.iter().any(|(schedule, _)| schedule.id == *id);
-        if record.schedule.origin == own
-            && !is_declared
-            && patience::within(limit, "cancel", adapter.cancel(id)).await?
-        {
-            info!(schedule = %id, "removed: no job declares it any more");
+    now: Timestamp,
+    problems: &mut Problems,
+) -> Option<(Schedule, Occurrences)> {
+    let enabled = settings.schedules.get(&schedule.id).and_then(|said| said.enabled);
+    schedule.enabled = enabled.unwrap_or(schedule.enabled);
+    schedule.origin = Origin::Code { app: settings.app.clone() };
+    match check(&schedule, now) {
+        Ok(occurrences) => Some((schedule, occurrences)),
+        Err(fault) => {
+            problems.add(format!("the schedule {} (from {from}): {fault}", schedule.id));
+            None
         }
     }
-    for (schedule, occurrences) in declared {
-        let other = stored.records.iter().find(|record| record.schedule.id == schedule.id);
-        if let Some(other) = other.filter(|other| other.schedule.origin != own) {
-            warn!(schedule = %schedule.id, was = ?other.schedule.origin, now = %app,
-                "this application takes over a schedule of another: do two of them declare it?");
-        }
-        let next = occurrences.after(stored.now);
-        let define = adapter.schedule(schedule.clone(), next);
-        let defined = patience::within(limit, "schedule", define).await?;
-        if defined != Defined::Unchanged {
-            info!(schedule = %schedule.id, timing = %schedule.timing, ?defined,
-                next = next.map(tracing::field::display), "schedule reconciled");
-        }
-    }
-    Ok(())
 }

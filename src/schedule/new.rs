@@ -1,15 +1,19 @@
 //! A schedule that is made while the program runs.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use shiftwork_adapter::{JobTemplate, Misfire, Overlap, Schedule, ScheduleId, Scope, Timing};
+use shiftwork_adapter::{
+    JobTemplate, Misfire, Overlap, Schedule, ScheduleId, Scope, Timestamp, Timing,
+};
 
 use crate::NewJob;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 
-/// A schedule to be [added](crate::Jobs::schedule): when to enqueue which job.
+/// A schedule to be [added](crate::Jobs::schedule) while the program runs, or
+/// [declared](crate::JobsBuilder::schedule) by its code: when to enqueue which job.
 ///
 /// ```
 /// # use shiftwork::prelude::*;
@@ -26,9 +30,14 @@ pub struct NewSchedule {
     id: String,
     timing: Timing,
     timezone: Option<String>,
+    starts: Option<Timestamp>,
+    ends: Option<Timestamp>,
+    limit: Option<NonZeroU64>,
+    jitter: Option<Duration>,
     job: NewJob,
     overlap: Overlap,
     misfire: Misfire,
+    misfire_within: Option<Duration>,
     enabled: bool,
 }
 
@@ -39,20 +48,78 @@ impl NewSchedule {
         Self::new(id.into(), timing, job.into())
     }
 
-    /// At every whole multiple of `period`, in whole milliseconds, since the Unix epoch.
+    /// At every whole multiple of `period`, in whole milliseconds, since its
+    /// [start](Self::starts), or since the Unix epoch where it has none.
     pub fn every(id: impl Into<String>, period: Duration, job: impl Into<NewJob>) -> Self {
         let period_ms = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
         Self::new(id.into(), Timing::Every { period_ms }, job.into())
     }
 
+    /// Once, at an instant. Then the schedule removes itself.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use shiftwork::prelude::*;
+    /// # #[job]
+    /// # async fn publish(post: u64) {}
+    /// # async fn add(jobs: Jobs) -> shiftwork::Result<()> {
+    /// let at = SystemTime::now() + hours(6);
+    /// jobs.schedule(NewSchedule::once("publish-17", at, publish::job(17))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn once(id: impl Into<String>, at: impl Into<Timestamp>, job: impl Into<NewJob>) -> Self {
+        Self::new(id.into(), Timing::Once { at: at.into() }, job.into())
+    }
+
     fn new(id: String, timing: Timing, job: NewJob) -> Self {
-        let (overlap, misfire) = (Overlap::default(), Misfire::default());
-        Self { id, timing, timezone: None, job, overlap, misfire, enabled: true }
+        Self {
+            id,
+            timing,
+            timezone: None,
+            starts: None,
+            ends: None,
+            limit: None,
+            jitter: None,
+            job,
+            overlap: Overlap::default(),
+            misfire: Misfire::default(),
+            misfire_within: None,
+            enabled: true,
+        }
     }
 
     /// The IANA time zone of its cron pattern. Default: `JOBS_TIMEZONE`, which is UTC.
     pub fn timezone(mut self, zone: impl Into<String>) -> Self {
         self.timezone = Some(zone.into());
+        self
+    }
+
+    /// No occurrence is before this instant, and an interval counts from it. Default: none is too
+    /// early, and an interval counts from the Unix epoch.
+    pub fn starts(mut self, instant: impl Into<Timestamp>) -> Self {
+        self.starts = Some(instant.into());
+        self
+    }
+
+    /// No occurrence is after this instant. Default: none is too late.
+    pub fn ends(mut self, instant: impl Into<Timestamp>) -> Self {
+        self.ends = Some(instant.into());
+        self
+    }
+
+    /// How many occurrences make a job; then there is no other, and the schedule stays as it is
+    /// until it is cancelled. Zero is one. Default: however many there are.
+    pub fn limit(mut self, runs: u64) -> Self {
+        self.limit = Some(NonZeroU64::new(runs).unwrap_or(NonZeroU64::MIN));
+        self
+    }
+
+    /// Lets each occurrence be due so much later at most: by a hash of schedule and occurrence, so
+    /// that it is the same for all who compute it. Less than two occurrences are apart. Default:
+    /// each is due at its time.
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = Some(jitter);
         self
     }
 
@@ -70,10 +137,22 @@ impl NewSchedule {
         self
     }
 
+    /// How late an occurrence may be noticed and still make a job, under [`Misfire::Once`] and
+    /// [`Misfire::All`]. Default: however late.
+    pub fn misfire_within(mut self, window: Duration) -> Self {
+        self.misfire_within = Some(window);
+        self
+    }
+
     /// Whether it fires. One that does not can be triggered by hand. Default: it does.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
+    }
+
+    /// Its id, as it was given.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn resolve(
@@ -113,6 +192,7 @@ impl NewSchedule {
         template.timeout = spec.timeout;
         template.keep_result = spec.keep_result;
         template.scope = scope.or(inherited);
+        let is_once = matches!(self.timing, Timing::Once { .. });
         let timing = match (self.timing, self.timezone) {
             (Timing::Cron { pattern, .. }, zone) => {
                 let timezone = zone.unwrap_or_else(|| settings.timezone.clone());
@@ -120,15 +200,24 @@ impl NewSchedule {
             }
             (timing, None) => timing,
             (_, Some(zone)) => {
+                let what = match is_once {
+                    true => "due once",
+                    false => "an interval",
+                };
                 return Err(Error::invalid(format!(
-                    "schedule {id:?} is an interval and has a time zone, {zone:?}; only a cron \
-                     pattern can have one"
+                    "schedule {id:?} is {what} and has a time zone, {zone:?}; only a cron pattern \
+                     can have one"
                 )));
             }
         };
         let mut schedule = Schedule::new(id, queue, timing, template);
+        schedule.starts = self.starts;
+        schedule.ends = self.ends;
+        schedule.limit = self.limit;
+        schedule.jitter = self.jitter.filter(|jitter| !jitter.is_zero());
         schedule.overlap = self.overlap;
         schedule.misfire = self.misfire;
+        schedule.misfire_within = self.misfire_within;
         schedule.enabled = self.enabled;
         Ok(schedule)
     }

@@ -102,6 +102,17 @@ fn at_offset(local: Local, offset: Offset) -> Timestamp {
     Timestamp::from_millis(local.0.saturating_sub(ms(offset)))
 }
 
+/// Reads an instant, as RFC 3339 has it.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_instant(text: &str) -> Result<Timestamp, String> {
+    let instant: jiff::Timestamp = text.trim().parse().map_err(|_| {
+        format!("is {text:?}, which is no instant; write it as in \"2026-12-01T00:00:00Z\"")
+    })?;
+    Ok(Timestamp::from_millis(instant.as_millisecond()))
+}
+
 fn instant(at: Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_millisecond(at.as_millis()).ok()
 }

@@ -249,15 +249,56 @@ impl JobAdapter for Faulty {
         self.other("is_scheduled", self.inner.is_scheduled(schedule)).await
     }
 
+    async fn scheduled_job(&self, schedule: &ScheduleId) -> Result<Option<ScheduleRecord>> {
+        self.other("scheduled_job", self.inner.scheduled_job(schedule)).await
+    }
+
     async fn scheduled_jobs(&self) -> Result<Schedules> {
         let mut schedules = self.other("scheduled_jobs", self.inner.scheduled_jobs()).await?;
-        schedules.now = schedules.now + *self.listed_ahead.lock().unwrap();
         if let Some((queue, Away::Known)) = &*self.part.lock().unwrap() {
             schedules.records.retain(|record| record.schedule.queue != *queue);
             let error = AdapterError::new(ErrorKind::Unavailable, "scheduled_jobs", "it is away");
             schedules.unread.push((queue.clone(), error));
         }
         Ok(schedules)
+    }
+
+    async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
+        self.other("pause_schedule", self.inner.pause_schedule(schedule)).await
+    }
+
+    async fn resume_schedule(
+        &self,
+        schedule: &ScheduleId,
+        next: Option<Timestamp>,
+    ) -> Result<bool> {
+        self.other("resume_schedule", self.inner.resume_schedule(schedule, next)).await
+    }
+
+    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
+        let mut due = self.other("due", self.inner.due(queues, limit)).await?;
+        let ahead = *self.listed_ahead.lock().unwrap();
+        if !ahead.is_zero() {
+            // As another clock would have it: all that is due by then.
+            let all = self.inner.scheduled_jobs().await?.records;
+            for here in &mut due.queues {
+                here.now = here.now + ahead;
+                let is_due = |record: &&ScheduleRecord| {
+                    record.schedule.queue == here.queue
+                        && record.due().is_some_and(|due| due <= here.now)
+                };
+                here.records = all.iter().filter(is_due).cloned().collect();
+            }
+        }
+        if let Some((queue, Away::Known)) = &*self.part.lock().unwrap() {
+            let is_asked = queues.is_none_or(|queues| queues.contains(queue));
+            due.queues.retain(|here| here.queue != *queue);
+            if is_asked {
+                let error = AdapterError::new(ErrorKind::Unavailable, "due", "it is away");
+                due.unread.push((queue.clone(), error));
+            }
+        }
+        Ok(due)
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
@@ -278,6 +319,14 @@ impl JobAdapter for Faulty {
             }
         }
         self.other("fire", self.inner.fire(batch)).await
+    }
+
+    async fn announce(&self, announcement: Announcement) -> Result<Releases> {
+        self.other("announce", self.inner.announce(announcement)).await
+    }
+
+    async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {
+        self.other("withdraw", self.inner.withdraw(app, process)).await
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {

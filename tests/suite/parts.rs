@@ -63,19 +63,13 @@ async fn schedules_of_other_queues_fire_on_time_while_one_part_of_the_store_is_k
 }
 
 #[tokio::test(start_paused = true)]
-async fn firing_in_a_part_that_does_not_answer_holds_up_the_others_no_longer_than_a_call_may_take()
-{
+async fn firing_in_a_part_that_does_not_answer_holds_up_no_other() {
     let world = World::new().await;
     let (_jobs, store, notes) = process(&world).await;
     sleep(seconds(15)).await;
     store.part_is(Some((QueueName::new("there").unwrap(), Away::Silent)));
     sleep(seconds(61)).await;
-    let here = ran(&notes, "here");
-    assert_eq!(here.len(), 7, "{here:?}");
-    for (place, at) in here.iter().enumerate() {
-        let due = 10 * (place as u64 + 1);
-        assert!((due..=due + 6).contains(at), "{here:?}");
-    }
+    assert_eq!(ran(&notes, "here"), [10, 20, 30, 40, 50, 60, 70]);
     assert_eq!(ran(&notes, "there"), [10]);
 }
 

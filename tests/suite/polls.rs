@@ -49,10 +49,10 @@ async fn an_idle_process_on_five_queues_asks_its_store_less_than_once_a_second()
     let mut calls = store.take_calls();
     // A wait is this process's own: it asks the store for nothing.
     calls.remove("wait");
-    assert_eq!(calls.keys().copied().collect::<Vec<_>>(), ["scheduled_jobs", "sweep"]);
+    assert_eq!(calls.keys().copied().collect::<Vec<_>>(), ["due", "sweep"]);
     // Every 9 s to 10 s for each of five queues; every 30 s.
     assert!((300..=335).contains(&calls["sweep"]), "{calls:?}");
-    assert!(calls["scheduled_jobs"] <= 21, "{calls:?}");
+    assert!(calls["due"] <= 21, "{calls:?}");
     assert!(jobs.health().await.healthy);
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Beat, BeatReply, CancelJob, Capabilities, Counts, Defined, Enqueued, Exchange, ExchangeReply,
-    Find, Fired, Firing, Found, HeldPage, Incarnation, JobId, JobRecord, JobSpec, Operated, Pong,
-    QueueName, Result, Schedule, ScheduleId, Schedules, ServerHealth, SweepAnswer, Timestamp,
-    Trigger, Triggered, Watch,
+    Announcement, AppName, Beat, BeatReply, CancelJob, Capabilities, Counts, Defined, DueSchedules,
+    Enqueued, Exchange, ExchangeReply, Find, Fired, Firing, Found, HeldPage, Incarnation, JobId,
+    JobRecord, JobSpec, Operated, Pong, QueueName, Releases, Result, Schedule, ScheduleId,
+    ScheduleRecord, Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger, Triggered, Watch,
 };
 
 /// How many jobs one call enqueues at most, all of them or none. Whoever has more makes several
@@ -66,10 +66,12 @@ pub trait JobAdapter: Send + Sync + 'static {
 
     /// Defines a schedule, by its id. `next` is its next occurrence, for the case that the
     /// definition is new or changed; where it is stored unchanged, the stored one stays, and its
-    /// revision too. A changed definition of the same queue keeps its counts and last run.
+    /// revision too. A changed definition keeps counts, last runs, what is queued, and whether it
+    /// is paused. One whose [limit](Schedule::limit) is used up has no next occurrence.
     ///
     /// Moving a schedule to another queue removes it there first; where `next` and the timing are
-    /// as they were, an occurrence is neither lost nor doubled.
+    /// as they were, an occurrence is neither lost nor doubled. Last runs and what is queued stay
+    /// behind with the old queue's jobs: what was queued is counted as overlapped.
     async fn schedule(&self, schedule: Schedule, next: Option<Timestamp>) -> Result<Defined>;
 
     /// Removes a schedule; answers whether there was one. Its jobs stay.
@@ -78,28 +80,62 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// Whether there is a schedule of that id, enabled or not.
     async fn is_scheduled(&self, schedule: &ScheduleId) -> Result<bool>;
 
+    /// One schedule, with what became of its last runs as far as it is still known.
+    async fn scheduled_job(&self, schedule: &ScheduleId) -> Result<Option<ScheduleRecord>>;
+
     /// All schedules, with what became of their last runs as far as it is still known.
     async fn scheduled_jobs(&self) -> Result<Schedules>;
 
-    /// Enqueues the job of a schedule now, apart from its cadence: next occurrence, last run,
-    /// counts and overlap are untouched. A resend is known by the job's id.
+    /// Lets a schedule fire no more until it is [resumed](Self::resume_schedule), whatever its
+    /// definition says by then. Answers whether there is such a schedule and it was not paused.
+    async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool>;
+
+    /// The end of [`pause_schedule`](Self::pause_schedule); `next` is its next occurrence from now
+    /// on. Answers whether there is such a schedule and it was paused; else nothing changes.
+    async fn resume_schedule(&self, schedule: &ScheduleId, next: Option<Timestamp>)
+    -> Result<bool>;
+
+    /// Enqueues the job of a schedule now, apart from its cadence: next occurrence, last run and
+    /// counts are untouched, and the schedule may be disabled or paused. In the same step it is
+    /// seen whether a run of the schedule, by hand or not, is unsettled, and whether this one may
+    /// stand beside it. A resend is known by the job's id, for as long as the job or the record of
+    /// the last run by hand is.
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered>;
 
-    /// Per firing, in one step: where revision and next occurrence are still those given, the
-    /// schedule is enabled, and the occurrence is due by the store's clock, applies the overlap
-    /// policy, enqueues the job or counts why not, and moves on to the given next; else changes
-    /// nothing. Answers in the order given.
+    /// The schedules that have something to [fire](Self::fire) by the store's clock, up to `limit`
+    /// of each queue, and when there is more: those of `queues`, or of all that have schedules.
+    ///
+    /// An active schedule has that where its next occurrence is [due](Schedule::due), or one is
+    /// [queued](ScheduleRecord::queued) and no run of it is unsettled.
+    ///
+    /// Its cost goes by what is due, not by how many schedules there are.
+    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules>;
+
+    /// Per firing, in one step: where revision and occurrence are still those given, the schedule
+    /// is active, and the occurrence is due by the store's clock, applies the overlap policy,
+    /// enqueues the job or counts why not, and moves on to the given next, or to none where the
+    /// [limit](Schedule::limit) of runs is reached; else changes nothing. Answers in the order
+    /// given. A schedule that is due [once](crate::Timing::Once) is removed in that step.
     ///
     /// Firings of one schedule are applied in the order given, too: each may name as its occurrence
     /// what the one before it moves on to.
     ///
     /// The job's id is [`JobId::of_occurrence`], its actor `system`, its correlation id that id's
     /// text. A resend, known by all fields of the firing, finds the schedule moved on and answers
-    /// the job that it made again, for as long as no later one was made.
+    /// the job that it made again, for as long as no later one was made, and the schedule is there.
     ///
     /// A store that becomes full on the way answers the error; firings of the batch before that
     /// one stay applied, and the [effect](crate::Effect) says so.
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>>;
+
+    /// Says that a process of an application is there, and with which schedules in its code; and
+    /// answers which releases of it are. A release is live for as long as a process of it is, and
+    /// is first seen whenever it becomes so.
+    async fn announce(&self, announcement: Announcement) -> Result<Releases>;
+
+    /// Says that a process of an application is there no more, for those who
+    /// [announce](Self::announce) themselves later.
+    async fn withdraw(&self, app: &AppName, process: &str) -> Result<()>;
 
     // --- Jobs, for those who enqueue ---
 
@@ -163,7 +199,8 @@ pub trait JobAdapter: Send + Sync + 'static {
     ///
     /// For [`Watch::Work`] that is a job to claim; it need not wake more than one of many waiters
     /// per job. For [`Watch::Sweep`] that is a sweep needed earlier than the answer with that
-    /// ticket said. For [`Watch::Schedules`] any change of definition or next occurrence.
+    /// ticket said. For [`Watch::Schedules`] a schedule that has something to fire earlier than the
+    /// answer of [`due`](Self::due) with that ticket said.
     async fn wait(&self, watch: Watch) -> Result<()>;
 
     // --- To look and operate ---

@@ -11,9 +11,9 @@ use crate::{ScheduleId, Timestamp};
 
 /// Says which job: a UUID made by whoever enqueues it, before anything is sent.
 ///
-/// Version 7 (ordered by the time of making) for jobs that a program enqueues; version 8 (a hash
-/// of schedule and occurrence) for jobs that a schedule makes, so that an occurrence has one id
-/// whoever computes it.
+/// Version 7 (ordered by the time of making) for jobs that a program enqueues; version 8 for jobs
+/// that a schedule makes: a hash of schedule and occurrence, so that an occurrence has one id
+/// whoever computes it, or, where it is triggered by hand, chance.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(Uuid);
@@ -29,15 +29,20 @@ impl JobId {
     /// 122 bits of FNV-1a over the id, a zero byte and the milliseconds, high byte first: not
     /// for secrets, but the same on every machine and in every version from now on.
     pub fn of_occurrence(schedule: &ScheduleId, occurrence: Timestamp) -> Self {
-        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-        let hash = schedule
-            .as_str()
-            .bytes()
-            .chain([0])
-            .chain(occurrence.as_millis().to_be_bytes())
-            .fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+        let id = schedule.as_str().bytes();
+        let hash = fnv(id.chain([0]).chain(occurrence.as_millis().to_be_bytes()));
         Self(Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid())
+    }
+
+    /// A fresh id for a run of a schedule by hand, of 122 bits of `random`.
+    pub fn by_hand(random: [u8; 16]) -> Self {
+        Self(Builder::from_custom_bytes(random).into_uuid())
+    }
+
+    /// Whether it is an id of those that schedules make, at an occurrence or by hand. A caller's
+    /// own id may look so.
+    pub fn is_of_schedule(&self) -> bool {
+        self.0.get_version_num() == 8
     }
 
     /// The id with these bytes.
@@ -91,6 +96,13 @@ impl fmt::Debug for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// 128 bits of FNV-1a.
+pub(crate) fn fnv(bytes: impl Iterator<Item = u8>) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }
 
 /// One life of a worker in one queue: from its start, or from the loss of its lease, to the next.

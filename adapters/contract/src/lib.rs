@@ -47,8 +47,9 @@ pub use provider::{
     Capabilities, Connecting, Connection, Provider, Retention, StoreSettings, Variable, Wakeups,
 };
 pub use schedule::{
-    Defined, Fired, Firing, JobTemplate, LastRun, MISFIRE_ALL_BOUND, Misfire, Origin, Overlap,
-    Schedule, ScheduleRecord, Schedules, Timing, Trigger, Triggered,
+    Announcement, Defined, DueInQueue, DueSchedules, Fired, Firing, FiringOf, JobTemplate, LastRun,
+    MISFIRE_ALL_BOUND, Misfire, Origin, Overlap, ReleaseId, Releases, Schedule, ScheduleRecord,
+    Schedules, Timing, Trigger, TriggerOverlap, Triggered,
 };
 pub use server::{ServerHealth, ServerState};
 pub use time::Timestamp;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shiftwork_adapter::{
-    AdapterError, CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, ErrorKind,
-    Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter,
-    JobId, JobRecord, JobSpec, MAX_BATCH, Operated, Pong, Provider, QueueName, Result, Schedule,
-    ScheduleId, Schedules, SweepAnswer, Ticket, Timestamp, Trigger, Triggered, Wakeups, Watch,
+    AdapterError, Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined,
+    DueSchedules, Enqueued, ErrorKind, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart,
+    HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec, MAX_BATCH, Operated, Pong,
+    Provider, QueueName, Releases, Result, Schedule, ScheduleId, ScheduleRecord, Schedules,
+    SweepAnswer, Ticket, Timestamp, Trigger, Triggered, Wakeups, Watch,
 };
 
 use crate::capacity;
@@ -104,12 +105,12 @@ impl JobAdapter for MemoryAdapter {
 
     async fn schedule(&self, schedule: Schedule, next: Option<Timestamp>) -> Result<Defined> {
         self.store.check_open("schedule")?;
-        Ok(self.store.schedules.step(|schedules| schedules.define(schedule, next)))
+        Ok(self.store.define(schedule, next))
     }
 
     async fn cancel(&self, schedule: &ScheduleId) -> Result<bool> {
         self.store.check_open("cancel")?;
-        Ok(self.store.schedules.step(|schedules| schedules.remove(schedule)))
+        Ok(self.store.cancel_schedule(schedule))
     }
 
     async fn is_scheduled(&self, schedule: &ScheduleId) -> Result<bool> {
@@ -117,9 +118,28 @@ impl JobAdapter for MemoryAdapter {
         Ok(self.store.schedules.lock().get(schedule).is_some())
     }
 
+    async fn scheduled_job(&self, schedule: &ScheduleId) -> Result<Option<ScheduleRecord>> {
+        self.store.check_open("scheduled_job")?;
+        Ok(self.store.scheduled_job(schedule))
+    }
+
     async fn scheduled_jobs(&self) -> Result<Schedules> {
         self.store.check_open("scheduled_jobs")?;
         Ok(self.store.scheduled_jobs())
+    }
+
+    async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
+        self.store.check_open("pause_schedule")?;
+        Ok(self.store.schedules.step(|schedules| schedules.set_paused(schedule, true, None)))
+    }
+
+    async fn resume_schedule(
+        &self,
+        schedule: &ScheduleId,
+        next: Option<Timestamp>,
+    ) -> Result<bool> {
+        self.store.check_open("resume_schedule")?;
+        Ok(self.store.schedules.step(|schedules| schedules.set_paused(schedule, false, next)))
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
@@ -127,9 +147,26 @@ impl JobAdapter for MemoryAdapter {
         self.store.trigger(trigger)
     }
 
+    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
+        self.store.check_open("due")?;
+        Ok(self.store.due(queues, limit))
+    }
+
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
         self.store.check_open("fire")?;
         self.store.fire(&batch)
+    }
+
+    async fn announce(&self, announcement: Announcement) -> Result<Releases> {
+        self.store.check_open("announce")?;
+        let now = self.store.clock.now();
+        Ok(self.store.schedules.step(|schedules| schedules.announced.announce(announcement, now)))
+    }
+
+    async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {
+        self.store.check_open("withdraw")?;
+        self.store.schedules.step(|schedules| schedules.announced.withdraw(app, process));
+        Ok(())
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {

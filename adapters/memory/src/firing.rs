@@ -1,25 +1,63 @@
 //! Making jobs of schedules: when an occurrence is due, and by hand.
 //!
-//! The schedules stay locked while the job's queue is, in this order: so revision, next
-//! occurrence, the previous run's state and the new job are one step.
+//! The schedules stay locked while the job's queue is, in this order: so revision, occurrence, the
+//! runs before and the new job are one step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shiftwork_adapter::{
-    Effect, Enqueued, Fired, Firing, LastRun, Overlap, Result, ScheduleRecord, Timestamp, Trigger,
+    Defined, DueInQueue, DueSchedules, Effect, Enqueued, Fired, Firing, JobId, LastRun, Overlap,
+    QueueName, Result, Schedule, ScheduleId, ScheduleRecord, Timestamp, Trigger, TriggerOverlap,
     Triggered,
 };
 
 use crate::queue::Queue;
-use crate::schedules::{Decision, Schedules};
+use crate::schedules::{Decision, Schedules, decide};
 use crate::store::Store;
 
 impl Store {
+    /// What is due, up to `limit` of each queue.
+    pub(crate) fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> DueSchedules {
+        let mut due = DueSchedules::new(self.schedules.ticket());
+        let schedules = self.schedules.lock();
+        let now = self.clock.now();
+        let is_asked = |queue: &QueueName| queues.is_none_or(|queues| queues.contains(queue));
+        let record = |id: &ScheduleId| schedules.get(id).map(|stored| stored.record.clone());
+        let mut by_queue: BTreeMap<&QueueName, DueInQueue> = BTreeMap::new();
+        for record in schedules.queued().filter(|record| is_asked(&record.schedule.queue)) {
+            let name = &record.schedule.queue;
+            let is_running = |queue: &mut Queue, now| running(queue, record, now).is_some();
+            if !self.step(&self.queue(name), is_running) {
+                let due = || DueInQueue::new(name.clone(), now, Vec::new(), None);
+                by_queue.entry(name).or_insert_with(due).records.push(record.clone());
+            }
+        }
+        for (name, set) in schedules.by_due().filter(|(name, _)| is_asked(name)) {
+            let due = || DueInQueue::new(name.clone(), now, Vec::new(), None);
+            let here = by_queue.entry(name).or_insert_with(due);
+            for (at, id) in set {
+                if *at > now {
+                    here.next = Some(*at);
+                    break;
+                }
+                if here.records.len() == limit {
+                    break;
+                }
+                if here.records.iter().all(|record| record.schedule.id != *id) {
+                    here.records.extend(record(id));
+                }
+            }
+        }
+        due.queues = by_queue.into_values().collect();
+        due
+    }
+
     /// Fires occurrences, each in a step of its own.
     pub(crate) fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
         let mut answers = Vec::with_capacity(batch.len());
         for firing in batch {
-            match self.fire_one(firing) {
+            match self.schedules.step(|schedules| self.fire_one(schedules, firing)) {
                 Ok(fired) => answers.push(fired),
                 Err(error) if answers.is_empty() => return Err(error),
                 // The firings before it were applied; sent again, they are known as resends.
@@ -29,73 +67,149 @@ impl Store {
         Ok(answers)
     }
 
+    fn fire_one(&self, schedules: &mut Schedules, firing: &Firing) -> Result<Fired> {
+        let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Fired::Stale) };
+        if let Some(refused) = stored.refuse(firing, self.clock.now()) {
+            return Ok(refused);
+        }
+        let record = &stored.record;
+        let queue = self.queue(&record.schedule.queue);
+        let fired = self.step(&queue, |queue, now| {
+            let running = running(queue, record, now);
+            match decide(record, firing, running.is_some()) {
+                Decision::Answer(answer) => {
+                    if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
+                        queue.jobs.runs.follow(job);
+                    }
+                    Ok(answer)
+                }
+                Decision::Run(run) => {
+                    let spec = Arc::new(record.schedule.occurring(run));
+                    let job = spec.id;
+                    // Where the job is known already, an earlier definition of the schedule has
+                    // made it.
+                    let _: Vec<Enqueued> = queue.enqueue("fire", vec![spec], now)?;
+                    queue.jobs.runs.begin(job);
+                    Ok(Fired::Job(job))
+                }
+            }
+        })?;
+        if fired != Fired::Early {
+            let before = schedules.move_on(firing, fired);
+            self.forget_run(&queue, before, fired);
+            if let (Fired::Job(job), None) = (fired, schedules.get(&firing.schedule)) {
+                self.step(&queue, |queue, _| queue.jobs.runs.forget(job));
+            }
+        }
+        Ok(fired)
+    }
+
     /// Enqueues a schedule's job by hand.
     pub(crate) fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
         self.schedules.step(|schedules| {
-            let Some(stored) = schedules.get(&trigger.schedule) else {
-                return Ok(Triggered::NoSuchSchedule);
-            };
-            let schedule = &stored.record.schedule;
-            let queue = self.queue(&schedule.queue);
-            self.step(&queue, |queue, now| {
-                let spec = schedule.triggered(trigger, now);
-                queue.enqueue("trigger", vec![Arc::new(spec)], now)
+            let (id, job) = (trigger.schedule.clone(), trigger.job);
+            let Some(stored) = schedules.get(&id) else { return Ok(Triggered::NoSuchSchedule) };
+            let record = &stored.record;
+            let name = record.schedule.queue.clone();
+            if record.by_hand.is_some_and(|run| run.job == job) {
+                return Ok(Triggered::Enqueued(name));
+            }
+            let may_overlap = trigger.overlap == TriggerOverlap::Allow
+                || record.schedule.overlap == Overlap::Allow;
+            let queue = self.queue(&name);
+            let run = self.step(&queue, |queue, now| {
+                if queue.jobs.record(job, now).is_some() {
+                    return Ok(Err(Triggered::Enqueued(name.clone())));
+                }
+                if let Some(run) = running(queue, record, now).filter(|_| !may_overlap) {
+                    return Ok(Err(Triggered::Overlapped(run)));
+                }
+                let spec = record.schedule.triggered(trigger, now);
+                queue.enqueue("trigger", vec![Arc::new(spec)], now)?;
+                queue.jobs.runs.begin(job);
+                Ok(Ok(LastRun::new(now, job)))
             })?;
-            Ok(Triggered::Enqueued(schedule.queue.clone()))
-        })
-    }
-
-    /// All schedules, each with the state of its last run's job.
-    pub(crate) fn scheduled_jobs(&self) -> shiftwork_adapter::Schedules {
-        self.schedules.step(|schedules: &mut Schedules| {
-            let mut records = schedules.records();
-            for record in &mut records {
-                if let Some(last) = &mut record.last
-                    && let Some(queue) = self.known_queue(&record.schedule.queue)
-                {
-                    last.state = self.step(&queue, |queue, now| {
-                        queue.jobs.record(last.job, now).map(|job| job.state())
-                    });
+            match run {
+                Err(answer) => Ok(answer),
+                Ok(run) => {
+                    let before = schedules.triggered(&id, run);
+                    self.forget_run(&queue, before, Fired::Job(job));
+                    Ok(Triggered::Enqueued(name))
                 }
             }
-            shiftwork_adapter::Schedules::new(self.clock.now(), records, schedules.ticket())
         })
     }
 
-    fn fire_one(&self, firing: &Firing) -> Result<Fired> {
+    /// All schedules, each with what became of its last runs.
+    pub(crate) fn scheduled_jobs(&self) -> shiftwork_adapter::Schedules {
+        let ticket = self.schedules.ticket();
+        let schedules = self.schedules.lock();
+        let mut records = schedules.records();
+        records.iter_mut().for_each(|record| self.learn_ends(record));
+        shiftwork_adapter::Schedules::new(self.clock.now(), records, ticket)
+    }
+
+    /// One schedule, with what became of its last runs.
+    pub(crate) fn scheduled_job(&self, schedule: &ScheduleId) -> Option<ScheduleRecord> {
+        let schedules = self.schedules.lock();
+        let mut record = schedules.get(schedule)?.record.clone();
+        self.learn_ends(&mut record);
+        Some(record)
+    }
+
+    /// Defines a schedule. Runs in a queue that it leaves are the last of it no more.
+    pub(crate) fn define(&self, schedule: Schedule, next: Option<Timestamp>) -> Defined {
         self.schedules.step(|schedules| {
-            let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Fired::Stale) };
-            let (fired, last) = match stored.decide(firing, self.clock.now()) {
-                Decision::Answer(answer) => return Ok(answer),
-                Decision::Miss => (Fired::Missed, None),
-                Decision::Run(run) => match self.run(&stored.record, run)? {
-                    Fired::Job(job) => (Fired::Job(job), Some(LastRun::new(run, job))),
-                    other => (other, None),
-                },
-            };
-            schedules.move_on(firing, fired, last);
-            Ok(fired)
+            let before = schedules.get(&schedule.id).map(|stored| &stored.record);
+            let left = before.filter(|before| before.schedule.queue != schedule.queue).cloned();
+            if let Some(left) = left {
+                self.forget_runs(&left);
+            }
+            schedules.define(schedule, next)
         })
     }
 
-    fn run(&self, record: &ScheduleRecord, run: Timestamp) -> Result<Fired> {
-        let schedule = &record.schedule;
-        let spec = Arc::new(schedule.occurring(run));
-        let job = spec.id;
-        let queue = self.queue(&schedule.queue);
-        self.step(&queue, |queue, now| {
-            if schedule.overlap == Overlap::Skip && overlaps(queue, record, now) {
-                return Ok(Fired::Overlapped);
-            }
-            // Where the job is known already, an earlier definition of the schedule has made it.
-            let _: Vec<Enqueued> = queue.enqueue("fire", vec![spec], now)?;
-            Ok(Fired::Job(job))
+    /// Removes a schedule; answers whether there was one.
+    pub(crate) fn cancel_schedule(&self, schedule: &ScheduleId) -> bool {
+        self.schedules.step(|schedules| {
+            let Some(record) = schedules.remove(schedule) else { return false };
+            self.forget_runs(&record);
+            true
         })
+    }
+
+    fn forget_runs(&self, record: &ScheduleRecord) {
+        let Some(queue) = self.known_queue(&record.schedule.queue) else { return };
+        for run in record.last.iter().chain(&record.by_hand) {
+            self.step(&queue, |queue, _| queue.jobs.runs.forget(run.job));
+        }
+    }
+
+    fn learn_ends(&self, record: &mut ScheduleRecord) {
+        let Some(queue) = self.known_queue(&record.schedule.queue) else { return };
+        self.step(&queue, |queue, now| {
+            for run in record.last.iter_mut().chain(&mut record.by_hand) {
+                let end = queue.jobs.runs.end_of(run.job);
+                let job = queue.jobs.record(run.job, now);
+                run.state = job.map(|job| job.state()).or(end.map(|(state, _)| state));
+                let ended = end.filter(|(state, _)| run.state == Some(*state));
+                run.finished_at = ended.map(|(_, at)| at);
+            }
+        });
+    }
+
+    /// A run is the last of its schedule no more; unless it is the one that was just made.
+    fn forget_run(&self, queue: &crate::store::QueueLock, before: Option<LastRun>, now: Fired) {
+        if let Some(before) = before.filter(|before| Fired::Job(before.job) != now) {
+            self.step(queue, |queue, _| queue.jobs.runs.forget(before.job));
+        }
     }
 }
 
-/// Whether the previous run is not settled for good. A job that is no longer known is.
-fn overlaps(queue: &Queue, record: &ScheduleRecord, now: Timestamp) -> bool {
-    let previous = record.last.and_then(|last| queue.jobs.record(last.job, now));
-    previous.is_some_and(|job| !job.state().is_finished())
+/// The run of a schedule that is not settled for good. A job that is no longer known is.
+fn running(queue: &Queue, record: &ScheduleRecord, now: Timestamp) -> Option<JobId> {
+    let runs = record.last.iter().chain(&record.by_hand);
+    let is_pending =
+        |job: JobId| queue.jobs.record(job, now).is_some_and(|job| !job.state().is_finished());
+    runs.map(|run| run.job).find(|&job| is_pending(job))
 }

@@ -26,6 +26,7 @@ use crate::delayed::Delayed;
 use crate::finish::Awaited;
 use crate::record::{Phase, Record};
 use crate::retention::{Finished, Kept};
+use crate::runs::Runs;
 use crate::settle::{Change, To};
 use crate::waiting::Waiting;
 
@@ -36,6 +37,7 @@ pub(crate) struct Jobs {
     pub(crate) delayed: Delayed,
     pub(crate) kept: Kept,
     pub(crate) awaited: Awaited,
+    pub(crate) runs: Runs,
     counts: Counts,
     max_crashes: u32,
     freed: usize,
@@ -49,6 +51,7 @@ impl Jobs {
             delayed: Delayed::default(),
             kept: Kept::new(settings),
             awaited: Awaited::default(),
+            runs: Runs::default(),
             counts: Counts::default(),
             // The first crash is the earliest that can be the last.
             max_crashes: settings.max_crashes.max(1),
@@ -213,6 +216,7 @@ impl Jobs {
             To::Later(due_at) => Phase::Delayed { order: self.delayed.push(job, due_at) },
             To::End(state) => {
                 self.awaited.end(job);
+                self.runs.end(job, state, now);
                 Phase::Finished { state, at: now }
             }
         };

@@ -1,33 +1,45 @@
 //! Schedules as they are stored: defining, removing, listing, and the one step that moves one on.
 //!
 //! The store understands neither patterns nor calendars. A schedule's next occurrence changes in
-//! two ways: somebody defines the schedule anew, or a firing names revision and next occurrence as
-//! they are stored and the one after.
+//! three ways: somebody defines the schedule anew, or resumes it, or a firing names revision and
+//! next occurrence as they are stored and the one after.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
-    Defined, Fired, Firing, LastRun, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp,
+    Defined, Fired, Firing, FiringOf, LastRun, Overlap, QueueName, Schedule, ScheduleId,
+    ScheduleRecord, Ticket, Timestamp, Timing,
 };
 use tokio::sync::Notify;
+
+use crate::releases::Announced;
 
 /// The schedules behind their lock, and who waits for their changes.
 #[derive(Default)]
 pub(crate) struct SchedulesLock {
     schedules: Mutex<Schedules>,
     pub(crate) changed: Notify,
+    /// How many runs have ended that an occurrence was queued behind.
+    freed: AtomicU64,
 }
 
 /// All schedules.
 #[derive(Default)]
 pub(crate) struct Schedules {
     stored: BTreeMap<ScheduleId, Stored>,
+    /// Of each queue, the active schedules by when their next occurrence is due.
+    due: BTreeMap<QueueName, BTreeSet<(Timestamp, ScheduleId)>>,
+    /// Those that have an occurrence queued.
+    queued: BTreeSet<ScheduleId>,
     /// The highest revision of those removed. One that is defined again goes on from there, so
     /// that nobody takes it for the one they read.
     retired: u64,
     changes: u64,
+    /// The processes that declare schedules.
+    pub(crate) announced: Announced,
 }
 
 /// A schedule as it is stored.
@@ -35,17 +47,6 @@ pub(crate) struct Stored {
     pub(crate) record: ScheduleRecord,
     /// The firing that made the last run's job: sent again, it is answered the same.
     made_by: Option<Firing>,
-}
-
-/// What a firing comes to, before its job is made.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// Changes nothing.
-    Answer(Fired),
-    /// All of it was noticed too late.
-    Miss,
-    /// Makes a job for this occurrence, unless the policy keeps it from overlapping another.
-    Run(Timestamp),
 }
 
 impl SchedulesLock {
@@ -57,47 +58,87 @@ impl SchedulesLock {
     /// Does one step, and wakes afterwards whoever waits for what it did.
     pub(crate) fn step<T>(&self, step: impl FnOnce(&mut Schedules) -> T) -> T {
         let mut schedules = self.lock();
-        let before = schedules.ticket();
+        let before = schedules.changes;
         let answer = step(&mut schedules);
-        let is_changed = schedules.ticket() != before;
+        let is_changed = schedules.changes != before;
         drop(schedules);
         if is_changed {
             self.changed.notify_waiters();
         }
         answer
     }
+
+    /// Takes note that a run has ended that an occurrence was queued behind. Takes no lock: who
+    /// tells has that of a queue, or had it.
+    pub(crate) fn note_freed(&self) {
+        self.freed.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Rises whenever a schedule may have something to fire earlier than was said. Asked before
+    /// one looks.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.freed.load(Ordering::SeqCst) + self.lock().changes)
+    }
 }
 
 impl Schedules {
     pub(crate) fn define(&mut self, schedule: Schedule, next: Option<Timestamp>) -> Defined {
-        let defined = match self.stored.entry(schedule.id.clone()) {
+        let id = schedule.id.clone();
+        let defined = match self.stored.entry(id.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Stored::new(schedule, self.retired + 1, next));
+                let record = ScheduleRecord::new(schedule, self.retired + 1, next);
+                vacant.insert(Stored { record, made_by: None });
                 Defined::Created
             }
-            Entry::Occupied(known) if known.get().record.schedule == schedule => Defined::Unchanged,
+            Entry::Occupied(known) if known.get().record.schedule == schedule => {
+                return Defined::Unchanged;
+            }
             Entry::Occupied(mut known) => {
-                let record = &mut known.get_mut().record;
-                record.revision += 1;
-                if record.schedule.queue == schedule.queue {
-                    record.schedule = schedule;
-                    record.next = next;
-                } else {
-                    let revision = record.revision;
-                    known.insert(Stored::new(schedule, revision, next));
+                let Stored { record, made_by } = known.get_mut();
+                leave(&mut self.due, record);
+                if record.schedule.queue != schedule.queue {
+                    // Jobs of the old queue are of no concern in the new one.
+                    record.overlapped += u64::from(record.queued.take().is_some());
+                    (record.last, record.by_hand, *made_by) = (None, None, None);
+                    self.queued.remove(&id);
                 }
+                record.revision += 1;
+                record.schedule = schedule;
+                record.next = next.filter(|_| !record.is_exhausted());
                 Defined::Replaced
             }
         };
-        if defined != Defined::Unchanged {
-            self.changes += 1;
-        }
+        self.enter(&id);
+        self.changes += 1;
         defined
     }
 
-    pub(crate) fn remove(&mut self, schedule: &ScheduleId) -> bool {
-        let Some(Stored { record, .. }) = self.stored.remove(schedule) else { return false };
+    pub(crate) fn remove(&mut self, schedule: &ScheduleId) -> Option<ScheduleRecord> {
+        let Stored { record, .. } = self.stored.remove(schedule)?;
+        leave(&mut self.due, &record);
+        self.queued.remove(schedule);
         self.retired = self.retired.max(record.revision);
+        Some(record)
+    }
+
+    /// Pauses or resumes; answers whether it was otherwise.
+    pub(crate) fn set_paused(
+        &mut self,
+        schedule: &ScheduleId,
+        paused: bool,
+        next: Option<Timestamp>,
+    ) -> bool {
+        let Some(Stored { record, .. }) = self.stored.get_mut(schedule) else { return false };
+        if record.paused == paused {
+            return false;
+        }
+        leave(&mut self.due, record);
+        record.paused = paused;
+        if !paused {
+            record.next = next.filter(|_| !record.is_exhausted());
+        }
+        self.enter(schedule);
         self.changes += 1;
         true
     }
@@ -111,46 +152,129 @@ impl Schedules {
         self.stored.values().map(|stored| stored.record.clone()).collect()
     }
 
-    /// Rises with every change of a definition or a next occurrence.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.changes)
+    /// The active ones that have an occurrence queued.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &ScheduleRecord> {
+        let records = self.queued.iter().filter_map(|id| Some(&self.stored.get(id)?.record));
+        records.filter(|record| record.is_active())
     }
 
-    /// Moves a schedule on, past the occurrence of a firing that was found to be due. `last`:
-    /// the job it made.
-    pub(crate) fn move_on(&mut self, firing: &Firing, fired: Fired, last: Option<LastRun>) {
-        let Some(stored) = self.stored.get_mut(&firing.schedule) else { return };
-        let record = &mut stored.record;
-        record.next = firing.next;
+    /// Of each queue, the active schedules by when their next occurrence is due.
+    pub(crate) fn by_due(
+        &self,
+    ) -> impl Iterator<Item = (&QueueName, &BTreeSet<(Timestamp, ScheduleId)>)> {
+        self.due.iter()
+    }
+
+    /// Takes note of a run by hand; answers the one before it.
+    pub(crate) fn triggered(&mut self, schedule: &ScheduleId, run: LastRun) -> Option<LastRun> {
+        let Stored { record, .. } = self.stored.get_mut(schedule)?;
+        record.by_hand.replace(run)
+    }
+
+    /// Moves a schedule on, past the occurrence of a firing that was found to be due. Where it
+    /// made a job, answers the run before it, which is the last no more.
+    pub(crate) fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<LastRun> {
+        let Stored { record, made_by } = self.stored.get_mut(&firing.schedule)?;
+        leave(&mut self.due, record);
         record.missed = record.missed.saturating_add(firing.missed);
-        if last.is_some() {
-            record.last = last;
-            record.fired += 1;
-            stored.made_by = Some(firing.clone());
-        } else if fired == Fired::Overlapped {
-            record.overlapped += 1;
+        let mut before = None;
+        match (fired, firing.run) {
+            (Fired::Job(job), Some(run)) => {
+                before = record.last.replace(LastRun::new(run, job));
+                record.fired += 1;
+                *made_by = Some(firing.clone());
+            }
+            (Fired::Queued, Some(run)) => record.queued = Some(run),
+            (Fired::Overlapped, _) => record.overlapped += 1,
+            _ => {}
         }
-        self.changes += 1;
+        match firing.of {
+            FiringOf::Queued => record.queued = None,
+            _ => record.next = firing.next,
+        }
+        if record.is_exhausted() {
+            record.next = None;
+            record.overlapped += u64::from(record.queued.take().is_some());
+        }
+        let is_queued = record.queued.is_some();
+        let is_done = record.next.is_none() && !is_queued;
+        if is_done && matches!(record.schedule.timing, Timing::Once { .. }) {
+            self.remove(&firing.schedule);
+            return before;
+        }
+        match is_queued {
+            true => self.queued.insert(firing.schedule.clone()),
+            false => self.queued.remove(&firing.schedule),
+        };
+        self.enter(&firing.schedule);
+        before
+    }
+
+    /// Enters a schedule where it is looked for when it is due.
+    fn enter(&mut self, schedule: &ScheduleId) {
+        let Some(Stored { record, .. }) = self.stored.get(schedule) else { return };
+        if let Some(due) = record.due().filter(|_| record.is_active()) {
+            let queue = self.due.entry(record.schedule.queue.clone()).or_default();
+            queue.insert((due, schedule.clone()));
+        }
+    }
+}
+
+/// Takes a schedule out of where it is looked for when it is due.
+fn leave(
+    all: &mut BTreeMap<QueueName, BTreeSet<(Timestamp, ScheduleId)>>,
+    record: &ScheduleRecord,
+) {
+    let Some(due) = record.due() else { return };
+    if let Entry::Occupied(mut queue) = all.entry(record.schedule.queue.clone()) {
+        queue.get_mut().remove(&(due, record.schedule.id.clone()));
+        if queue.get().is_empty() {
+            queue.remove();
+        }
     }
 }
 
 impl Stored {
-    fn new(schedule: Schedule, revision: u64, next: Option<Timestamp>) -> Self {
-        Self { record: ScheduleRecord::new(schedule, revision, next), made_by: None }
-    }
-
-    /// What a firing comes to, going by what is stored and by the store's clock.
-    pub(crate) fn decide(&self, firing: &Firing, now: Timestamp) -> Decision {
+    /// What a firing is answered that changes nothing, going by what is stored and by the store's
+    /// clock; `None`: it is due.
+    pub(crate) fn refuse(&self, firing: &Firing, now: Timestamp) -> Option<Fired> {
         let record = &self.record;
-        let is_as_read =
-            record.revision == firing.revision && record.next == Some(firing.occurrence);
-        if !is_as_read || !record.schedule.enabled {
+        let stored = match firing.of {
+            FiringOf::Queued => record.queued,
+            _ => record.next,
+        };
+        let is_as_read = record.revision == firing.revision && stored == Some(firing.occurrence);
+        if !is_as_read || !record.is_active() {
             let made = record.last.filter(|_| self.made_by.as_ref() == Some(firing));
-            return Decision::Answer(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
+            return Some(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
         }
-        if firing.occurrence > now {
-            return Decision::Answer(Fired::Early);
-        }
-        firing.run.map_or(Decision::Miss, Decision::Run)
+        (record.schedule.due(firing.occurrence) > now).then_some(Fired::Early)
     }
+}
+
+/// What becomes of an occurrence that is due. `running`: a run of its schedule is not settled.
+pub(crate) fn decide(record: &ScheduleRecord, firing: &Firing, running: bool) -> Decision {
+    let Some(run) = firing.run else { return Decision::Answer(Fired::Missed) };
+    if firing.of == FiringOf::Queued {
+        return if running { Decision::Answer(Fired::Early) } else { Decision::Run(run) };
+    }
+    // One that is queued goes first.
+    let must_wait = running || record.queued.is_some();
+    match record.schedule.overlap {
+        Overlap::Skip if running => Decision::Answer(Fired::Overlapped),
+        Overlap::Queue if must_wait && record.queued.is_some() => {
+            Decision::Answer(Fired::Overlapped)
+        }
+        Overlap::Queue if must_wait => Decision::Answer(Fired::Queued),
+        _ => Decision::Run(run),
+    }
+}
+
+/// What a firing comes to that is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It makes no job now.
+    Answer(Fired),
+    /// It makes a job for this occurrence.
+    Run(Timestamp),
 }

@@ -63,6 +63,7 @@ impl Store {
         let is_work = queue.jobs.ticket() != work && !queue.paused;
         let is_sweep = queue.sweep_ticket() != sweep;
         let ended = queue.jobs.awaited.take_bells();
+        let has_freed = queue.jobs.runs.take_freed();
         drop(queue);
 
         if is_work {
@@ -72,6 +73,9 @@ impl Store {
             lock.sweep.notify_waiters();
         }
         ended.iter().for_each(|bell| bell.notify_waiters());
+        if has_freed {
+            self.schedules.note_freed();
+        }
         answer
     }
 

@@ -30,7 +30,7 @@ impl Store {
                 self.wait_until(&queue.sweep, || queue.lock().sweep_ticket() != seen.0).await
             }
             Watch::Schedules(seen) => {
-                let changed = || self.schedules.lock().ticket() != seen;
+                let changed = || self.schedules.ticket() != seen;
                 self.wait_until(&self.schedules.changed, changed).await
             }
             unknown => {

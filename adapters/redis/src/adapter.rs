@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shiftwork_adapter::{
-    AdapterError, CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, ErrorKind,
-    Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter,
-    JobId, JobRecord, JobSpec, Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId,
-    Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
+    AdapterError, Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined,
+    DueSchedules, Enqueued, ErrorKind, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart,
+    HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec, Operated, Pong, Provider,
+    QueueName, Releases, Result, Schedule, ScheduleId, ScheduleRecord, Schedules, ServerHealth,
+    SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
 };
 
 use crate::heart::RedisHeart;
@@ -128,16 +129,44 @@ impl JobAdapter for RedisAdapter {
         self.in_time(self.store.is_scheduled(schedule)).await
     }
 
+    async fn scheduled_job(&self, schedule: &ScheduleId) -> Result<Option<ScheduleRecord>> {
+        self.in_time(self.store.scheduled_job(schedule)).await
+    }
+
     async fn scheduled_jobs(&self) -> Result<Schedules> {
         self.in_time(self.store.scheduled_jobs()).await
+    }
+
+    async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
+        self.in_time(self.store.halt("pause_schedule", schedule, true, None)).await
+    }
+
+    async fn resume_schedule(
+        &self,
+        schedule: &ScheduleId,
+        next: Option<Timestamp>,
+    ) -> Result<bool> {
+        self.in_time(self.store.halt("resume_schedule", schedule, false, next)).await
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
         self.in_time(self.store.trigger(trigger)).await
     }
 
+    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
+        self.in_time(self.store.due(queues, limit)).await
+    }
+
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
         self.in_time(self.store.fire(&batch)).await
+    }
+
+    async fn announce(&self, announcement: Announcement) -> Result<Releases> {
+        self.in_time(self.store.announce(announcement)).await
+    }
+
+    async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {
+        self.in_time(self.store.withdraw(app, process)).await
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {

@@ -300,7 +300,7 @@ impl Store {
                 add_job(&mut cmd, job, &header);
             }
         }
-        let answer = self.add(queue, &cmd, deadline).await?;
+        let answer = self.add(OPERATION, queue, &cmd, deadline).await?;
         let mut reply = Reply::new(OPERATION, answer);
         let status = reply.text()?;
         queue.reckoning.heard(Timestamp::from_millis(reply.int()?));
@@ -322,13 +322,20 @@ impl Store {
         self.confirmed.as_ref().map_or(&self.links, |confirmed| &confirmed.links)
     }
 
-    async fn add(&self, queue: &Queue, cmd: &Cmd, deadline: Instant) -> Result<Value> {
+    /// Sends a command that adds jobs, and waits for replicas where that is asked for.
+    pub(crate) async fn add(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        cmd: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value> {
         match &self.confirmed {
-            None => self.links.call_until(OPERATION, queue.target(), cmd, deadline).await,
+            None => self.links.call_until(operation, queue.target(), cmd, deadline).await,
             Some(confirmed) => {
                 // What is heard of the queue is heard on the other connection.
                 let target = Target { slot: queue.slot, hears: None };
-                confirmed.call_until(OPERATION, target, cmd, deadline).await
+                confirmed.call_until(operation, target, cmd, deadline).await
             }
         }
     }
@@ -348,7 +355,7 @@ impl Store {
         let mut cmd = script::PUSH.call(&queue.keys, &named);
         cmd.arg(number).arg(LANE_TTL_MS).arg(now.as_millis());
         add_job(&mut cmd, job, &job.kind.header(now));
-        match self.add(queue, &cmd, deadline).await? {
+        match self.add(OPERATION, queue, &cmd, deadline).await? {
             Value::Int(now) => {
                 queue.reckoning.heard(Timestamp::from_millis(now));
                 Ok(true)

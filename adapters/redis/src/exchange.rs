@@ -21,8 +21,10 @@ const MORE: i64 = 2;
 const SOLO_WAITING: i64 = 4;
 const NEWER: i64 = 8;
 
-/// So many keys, the last of them, have a use only where a settlement is none of a job that
-/// completed and is not kept.
+/// So many keys, the last of them, have a use only where a settlement is of a job of a schedule.
+const KEYS_OF_SCHEDULES: usize = 2;
+
+/// So many before them, only where a settlement is none of a job that completed and is not kept.
 const KEYS_OF_OTHERS: usize = 4;
 
 /// Bit 0 of a generation: the job is kept for its result.
@@ -75,7 +77,12 @@ impl Store {
             settlement.outcome == Outcome::Complete && settlement.generation & KEPT == 0
         };
         let are_plain = !keeps && settlements.iter().all(is_common);
-        let unused = if are_plain { KEYS_OF_OTHERS } else { 0 };
+        let is_of_schedule = settlements.iter().any(|settlement| settlement.job.is_of_schedule());
+        let unused = match (is_of_schedule, are_plain) {
+            (true, _) => 0,
+            (false, true) => KEYS_OF_SCHEDULES + KEYS_OF_OTHERS,
+            (false, false) => KEYS_OF_SCHEDULES,
+        };
         let keys = queue.keys.of(*incarnation);
         let mut cmd = script::EXCHANGE.call_without(unused, &queue.keys, &keys);
         cmd.arg(&self.local.process)

@@ -1,48 +1,107 @@
 //! Making jobs of schedules: when an occurrence is due, and by hand.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::PoisonError;
 
 use futures_util::future::join_all;
-use redis::{Cmd, Value};
+use redis::Cmd;
 use shiftwork_adapter::{
-    AdapterError, Effect, Fired, Firing, JobId, Overlap, QueueName, Result, Schedule, ScheduleId,
-    Timestamp, Trigger, Triggered,
+    AdapterError, DueInQueue, DueSchedules, Effect, ErrorKind, Fired, Firing, FiringOf, JobId,
+    Overlap, QueueName, Result, Schedule, ScheduleId, Timestamp, Timing, Trigger, TriggerOverlap,
+    Triggered,
 };
+use tracing::warn;
 
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{text, time};
+use crate::schedules::{Indexed, record, text, time};
 use crate::script;
-use crate::store::Store;
+use crate::store::{Queue, Store};
+
+/// How many occurrences one call fires at most, so that it holds its server up for no longer than a
+/// few milliseconds.
+const TOGETHER: usize = 250;
+
+/// How often a schedule may be changed between looking at it and triggering it before that is
+/// strange.
+const MOST_CHANGES: usize = 100;
 
 impl Store {
-    /// Fires occurrences, each in a step of its own.
+    /// What is due, up to `limit` of each queue.
+    pub(crate) async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        limit: usize,
+    ) -> Result<DueSchedules> {
+        let operation = "due";
+        self.check_open(operation)?;
+        let mut due = DueSchedules::new(self.local.schedules.ticket());
+        let queues = match queues {
+            Some(queues) => queues.to_vec(),
+            None => {
+                self.listen_to_schedules();
+                let mut cmd = redis::cmd("SMEMBERS");
+                cmd.arg(&self.names.scheduling);
+                let names = Reply::new(operation, self.call_home(operation, &cmd).await?)
+                    .rest(Reply::text)?;
+                let mut queues: Vec<_> =
+                    names.into_iter().filter_map(|name| QueueName::new(name).ok()).collect();
+                queues.sort();
+                queues
+            }
+        };
+        let asked = queues.iter().map(|queue| self.due_in(operation, queue, limit));
+        for (queue, answer) in queues.iter().zip(join_all(asked).await) {
+            match answer {
+                Ok(here) => {
+                    self.remember(&here.records);
+                    due.queues.push(here);
+                }
+                Err(error) => due.unread.push((queue.clone(), error)),
+            }
+        }
+        Ok(due)
+    }
+
+    async fn due_in(
+        &self,
+        operation: &'static str,
+        name: &QueueName,
+        limit: usize,
+    ) -> Result<DueInQueue> {
+        let queue = self.queue(name);
+        // Those of other queues are not to wait for it.
+        if let Some(error) = self.trouble(operation, &queue) {
+            return Err(error);
+        }
+        let mut cmd = script::DUE.call(&queue.keys, &Named::default());
+        cmd.arg(limit.clamp(1, 2000));
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
+        let now = Timestamp::from_millis(reply.int()?);
+        // One that is never due is beyond what a number says.
+        let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
+        let stored = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+        let records = stored.into_iter().filter_map(|(id, stored)| record(&id, &stored)).collect();
+        Ok(DueInQueue::new(name.clone(), now, records, next))
+    }
+
+    /// Fires occurrences, those of a queue that come together in one step.
     pub(crate) async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
         let operation = "fire";
         self.check_open(operation)?;
         let mut answers = vec![Fired::Stale; batch.len()];
-        let mut queues: BTreeMap<QueueName, Vec<(usize, Cmd)>> = BTreeMap::new();
+        let mut queues: BTreeMap<QueueName, Vec<(usize, Arc<Schedule>)>> = BTreeMap::new();
         for (place, firing) in batch.iter().enumerate() {
             let Some(schedule) = self.definition(operation, firing).await? else { continue };
-            let cmd = self.fire_command(firing, &schedule);
-            queues.entry(schedule.queue.clone()).or_default().push((place, cmd));
+            queues.entry(schedule.queue.clone()).or_default().push((place, schedule));
         }
         let count = queues.values().map(Vec::len).sum();
-        let fired = queues.into_iter().map(|(queue, commands)| self.fire_in(queue, commands));
+        let fired = queues.into_iter().map(|(queue, here)| self.fire_in(queue, here, batch));
         for fired in join_all(fired).await {
             for (place, answer) in fired.map_err(|error| in_part(error, count))? {
-                let mut reply = Reply::new(operation, answer);
-                let answer = reply.text()?;
-                answers[place] = match answer.as_str() {
-                    "job" => Fired::Job(job_of(&batch[place])),
-                    "overlapped" => Fired::Overlapped,
-                    "missed" => Fired::Missed,
-                    "early" => Fired::Early,
-                    "stale" => Fired::Stale,
-                    unknown => return Err(reply.unknown(unknown)),
-                };
+                answers[place] = answer;
             }
         }
         Ok(answers)
@@ -52,20 +111,65 @@ impl Store {
     async fn fire_in(
         &self,
         queue: QueueName,
-        commands: Vec<(usize, Cmd)>,
-    ) -> Result<Vec<(usize, Value)>> {
+        firings: Vec<(usize, Arc<Schedule>)>,
+        batch: &[Firing],
+    ) -> Result<Vec<(usize, Fired)>> {
         let operation = "fire";
         let queue = self.queue(&queue);
-        let (places, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+        let indexed = self.once(operation, &firings).await;
+        let together = firings.chunks(TOGETHER);
+        let commands = together.map(|some| self.fire_command(&queue, some, batch)).collect();
         let answers = self.links.call_all(operation, queue.target(), commands).await?;
-        let made_job =
-            |answer: &Value| Reply::new(operation, answer.clone()).text().is_ok_and(|a| a == "job");
-        if answers.iter().any(made_job) {
+        let mut fired = Vec::with_capacity(firings.len());
+        for (some, answer) in firings.chunks(TOGETHER).zip(answers) {
+            let mut reply = Reply::new(operation, answer);
+            for (place, _) in some {
+                let answer = reply.text()?;
+                let answer = match answer.as_str() {
+                    "job" => Fired::Job(job_of(&batch[*place])),
+                    "queued" => Fired::Queued,
+                    "overlapped" => Fired::Overlapped,
+                    "missed" => Fired::Missed,
+                    "early" => Fired::Early,
+                    "stale" => Fired::Stale,
+                    unknown => return Err(reply.unknown(unknown)),
+                };
+                fired.push((*place, answer));
+            }
+        }
+        let made_job = |(_, fired): &(usize, Fired)| matches!(fired, Fired::Job(_));
+        if fired.iter().any(made_job) {
             // Its job makes the queue a used one.
             let registered = self.register(operation, &queue).await;
             registered.map_err(|error| error.with_effect(Effect::Stored))?;
         }
-        Ok(places.into_iter().zip(answers).collect())
+        for (id, indexed) in indexed {
+            let is_done = fired.iter().any(|(place, fired)| {
+                batch[*place].schedule == id
+                    && !matches!(fired, Fired::Early | Fired::Stale | Fired::Queued)
+            });
+            if is_done && let Err(error) = self.unindex(operation, &id, &indexed).await {
+                warn!(schedule = %id, %error,
+                    "a schedule that is done stays in the index; it does no harm there");
+            }
+        }
+        Ok(fired)
+    }
+
+    /// Where the index has those that are due once. It is told when they are gone.
+    async fn once(
+        &self,
+        operation: &'static str,
+        firings: &[(usize, Arc<Schedule>)],
+    ) -> Vec<(ScheduleId, Indexed)> {
+        let mut found = Vec::new();
+        let once = firings.iter().filter(|(_, schedule)| is_once(schedule));
+        for (_, schedule) in once {
+            if let Ok(Some(indexed)) = self.indexed(operation, &schedule.id).await {
+                found.push((schedule.id.clone(), indexed));
+            }
+        }
+        found
     }
 
     /// The definition of a firing's revision, as far as it is still known; else the one of now, by
@@ -84,49 +188,96 @@ impl Store {
             return Ok(known);
         }
         let stored = self.stored_schedule(operation, &firing.schedule).await?;
-        Ok(stored.map(|(_, schedule)| schedule))
+        Ok(stored.map(|record| Arc::new(record.schedule)))
     }
 
-    fn fire_command(&self, firing: &Firing, schedule: &Schedule) -> Cmd {
-        let queue = self.queue(&schedule.queue);
-        let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
+    fn fire_command(
+        &self,
+        queue: &Queue,
+        firings: &[(usize, Arc<Schedule>)],
+        batch: &[Firing],
+    ) -> Cmd {
         let mut cmd = script::FIRE.call(&queue.keys, &Named::default());
-        cmd.arg(firing.schedule.as_str())
-            .arg(firing.revision)
-            .arg(firing.occurrence.as_millis())
-            .arg(text(firing.run))
-            .arg(firing.missed)
-            .arg(text(firing.next))
-            .arg(u8::from(schedule.enabled))
-            .arg(u8::from(schedule.overlap == Overlap::Skip))
-            .arg(&self.names.schedules)
-            .arg(job.id().as_bytes())
-            .arg(job.kind.priority as u8)
-            .arg(job.body())
-            .arg(u8::from(job.kind.is_kept()))
-            .arg(job.kind.keep_ms)
-            .arg(self.settings.max_crashes.max(1));
+        cmd.arg(&self.names.schedules).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
+        for (place, schedule) in firings {
+            let firing = &batch[*place];
+            let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
+            cmd.arg(firing.schedule.as_str())
+                .arg(if firing.of == FiringOf::Queued { "q" } else { "n" })
+                .arg(firing.revision)
+                .arg(firing.occurrence.as_millis())
+                .arg(schedule.due(firing.occurrence).as_millis())
+                .arg(text(firing.run))
+                .arg(firing.missed)
+                .arg(text(firing.next))
+                .arg(text(firing.next.map(|next| schedule.due(next))))
+                .arg(match schedule.overlap {
+                    Overlap::Allow => "a",
+                    Overlap::Queue => "q",
+                    _ => "s",
+                })
+                .arg(schedule.limit.map_or("-".into(), |limit| limit.to_string()))
+                .arg(u8::from(is_once(schedule)))
+                .arg(job.id().as_bytes())
+                .arg(job.kind.priority as u8)
+                .arg(job.body())
+                .arg(u8::from(job.kind.is_kept()))
+                .arg(job.kind.keep_ms);
+        }
         cmd
     }
 
     /// Enqueues a schedule's job by hand.
-    pub(crate) async fn trigger(self: &Arc<Self>, trigger: Trigger) -> Result<Triggered> {
+    pub(crate) async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
         let operation = "trigger";
         self.check_open(operation)?;
-        let Some((_, schedule)) = self.stored_schedule(operation, &trigger.schedule).await? else {
-            return Ok(Triggered::NoSuchSchedule);
-        };
-        let now = self.now(operation).await?;
-        let queue = schedule.queue.clone();
-        self.enqueue(operation, &queue, vec![schedule.triggered(trigger, now)]).await?;
-        Ok(Triggered::Enqueued(queue))
+        let deadline = self.links.deadline();
+        for _ in 0..MOST_CHANGES {
+            let Some(record) = self.stored_schedule(operation, &trigger.schedule).await? else {
+                return Ok(Triggered::NoSuchSchedule);
+            };
+            let schedule = &record.schedule;
+            let now = self.now(operation).await?;
+            let queue = self.queue(&schedule.queue);
+            self.register_until(operation, &queue, deadline).await?;
+            let job = NewJob::new(schedule.triggered(trigger.clone(), now));
+            let may_overlap =
+                trigger.overlap == TriggerOverlap::Allow || schedule.overlap == Overlap::Allow;
+            let mut cmd = script::TRIGGER.call(&queue.keys, &Named::default());
+            cmd.arg(schedule.id.as_str())
+                .arg(record.revision)
+                .arg(&self.names.schedules)
+                .arg(self.settings.max_crashes.max(1));
+            self.add_retention(&mut cmd);
+            cmd.arg(u8::from(may_overlap))
+                .arg(job.id().as_bytes())
+                .arg(job.kind.priority as u8)
+                .arg(job.body())
+                .arg(u8::from(job.kind.is_kept()))
+                .arg(job.kind.keep_ms);
+            let answer = self.add(operation, &queue, &cmd, deadline).await?;
+            let mut reply = Reply::new(operation, answer);
+            match reply.text()?.as_str() {
+                "enqueued" => return Ok(Triggered::Enqueued(queue.name.clone())),
+                "overlapped" => return Ok(Triggered::Overlapped(reply.id()?)),
+                "stale" => {}
+                unknown => return Err(reply.unknown(unknown)),
+            }
+        }
+        let message = "the schedule was changed every time it was looked at";
+        Err(AdapterError::new(ErrorKind::Unavailable, operation, message)
+            .with_context("schedule", &trigger.schedule))
     }
 
     /// The server's time.
     pub(crate) async fn now(&self, operation: &'static str) -> Result<Timestamp> {
         time(operation, self.call_home(operation, &redis::cmd("TIME")).await?)
     }
+}
+
+fn is_once(schedule: &Schedule) -> bool {
+    matches!(schedule.timing, Timing::Once { .. })
 }
 
 fn job_of(firing: &Firing) -> JobId {

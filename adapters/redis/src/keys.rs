@@ -23,10 +23,12 @@ pub(crate) enum Key {
     List,
     /// The namespace's index of schedules.
     Index,
+    /// The namespace's processes that declare schedules.
+    Releases,
 }
 
 /// The keys of a queue that have no name in them: what they are called in scripts, and how they end.
-const NAMES: [(&str, &str); 18] = [
+const NAMES: [(&str, &str); 20] = [
     ("jobs", "jobs"),
     ("wait0", "wait:0"),
     ("wait1", "wait:1"),
@@ -45,6 +47,8 @@ const NAMES: [(&str, &str); 18] = [
     ("results", "results"),
     ("awaited", "awaited"),
     ("schedules", "schedules"),
+    ("due_schedules", "due"),
+    ("runs", "runs"),
 ];
 
 /// The place of the first list of waiting jobs.
@@ -59,6 +63,7 @@ impl Key {
             "lane" => Some(Self::Lane),
             "list" => Some(Self::List),
             "index" => Some(Self::Index),
+            "releases" => Some(Self::Releases),
             _ => NAMES.iter().position(|(script, _)| *script == name).map(Self::Queue),
         }
     }
@@ -71,6 +76,10 @@ pub(crate) struct NamespaceKeys {
     pub(crate) queues: String,
     /// `{NS}:schedules`, the key and the channel.
     pub(crate) schedules: String,
+    /// `{NS}:scheduling`
+    pub(crate) scheduling: String,
+    /// `{NS}:releases`
+    pub(crate) releases: String,
     /// `{NS}:format`
     pub(crate) format: String,
     /// `{NS}:check`: written and removed again when the permissions are checked.
@@ -82,6 +91,8 @@ impl NamespaceKeys {
         Self {
             queues: format!("{{{namespace}}}:queues"),
             schedules: format!("{{{namespace}}}:schedules"),
+            scheduling: format!("{{{namespace}}}:scheduling"),
+            releases: format!("{{{namespace}}}:releases"),
             format: format!("{{{namespace}}}:format"),
             check: format!("{{{namespace}}}:check"),
         }
@@ -112,6 +123,7 @@ impl QueueKeys {
             Key::Lane => &named.lane,
             Key::List => &self.fixed[WAIT0 + named.priority as usize],
             Key::Index => &self.index.schedules,
+            Key::Releases => &self.index.releases,
         }
     }
 
@@ -122,7 +134,12 @@ impl QueueKeys {
 
     /// `{NS:Q}:schedules`
     pub(crate) fn schedules(&self) -> &str {
-        &self.fixed[NAMES.len() - 1]
+        &self.fixed[17]
+    }
+
+    /// `{NS:Q}:runs`
+    pub(crate) fn runs(&self) -> &str {
+        &self.fixed[19]
     }
 
     /// `{NS:Q}:idle`
@@ -198,6 +215,7 @@ mod tests {
         let mut there: Vec<String> = keys.fixed.to_vec();
         there.extend([keys.held("I"), keys.turn("I"), keys.lane("L").lane]);
         there.extend([&names.schedules, &names.queues, &names.format].map(Clone::clone));
+        there.extend([&names.scheduling, &names.releases].map(Clone::clone));
         told.sort();
         there.sort();
         assert_eq!(told, there);
@@ -212,6 +230,7 @@ mod tests {
         let low = Named { priority: Priority::Low, ..Named::default() };
         assert_eq!(keys.get(Key::List, &low), "{shop:mail}:wait:3");
         assert_eq!(keys.schedules(), "{shop:mail}:schedules");
+        assert_eq!(keys.runs(), "{shop:mail}:runs");
         assert_eq!(keys.channel("p"), "{shop:mail}:idle:p");
         assert_eq!(keys.sweepers(), "{shop:mail}:sweepers");
     }

@@ -45,6 +45,7 @@ mod link;
 mod links;
 mod operate;
 mod reckoning;
+mod releases;
 mod replicas;
 mod reply;
 mod schedules;

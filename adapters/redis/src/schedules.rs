@@ -3,23 +3,51 @@
 //!
 //! A schedule that moves is removed from its old queue, then indexed, then defined in the new one.
 //! Whoever dies in between leaves none, and the next process that defines it makes it new.
+//!
+//! Each writing of the index has a name of its own: who takes a schedule out of it takes out what
+//! they have seen there, and not what somebody else has written since.
 
 use std::collections::BTreeMap;
+use std::str::SplitWhitespace;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
-use redis::Value;
+use redis::{Cmd, Value};
 use shiftwork_adapter::{
     AdapterError, Defined, Effect, ErrorKind, JobId, LastRun, QueueName, Result, Schedule,
     ScheduleId, ScheduleRecord, Schedules, Timestamp,
 };
 use tracing::error;
 
+use crate::envelope::state;
 use crate::inspect::Looked;
 use crate::keys::Named;
 use crate::reply::Reply;
 use crate::script;
-use crate::store::Store;
+use crate::store::{Queue, Store};
+
+/// Of how many runs at once it is asked what became of them.
+const LEARNT: usize = 1000;
+
+/// How many definitions are remembered between looking and firing.
+const REMEMBERED: usize = 4000;
+
+/// Where the index says that a schedule is.
+pub(crate) struct Indexed {
+    pub(crate) queue: QueueName,
+    /// All that stands there.
+    pub(crate) written: String,
+}
+
+/// What a schedule takes along to another queue.
+#[derive(Default)]
+struct Carried {
+    revision: u64,
+    fired: u64,
+    overlapped: u64,
+    missed: u64,
+    paused: bool,
+}
 
 impl Store {
     pub(crate) async fn schedule(
@@ -34,55 +62,81 @@ impl Store {
             AdapterError::new(ErrorKind::Invalid, operation, message)
                 .with_context("schedule", &schedule.id)
         })?;
-        let before = self.queue_of(operation, &schedule.id).await?;
-        let mut revision = 0;
-        if let Some(before) = before.as_ref().filter(|before| **before != schedule.queue) {
-            // Looked up before, too: of a removal that was sent again, it is not told any more.
-            let known = match self.stored_in(operation, before, &schedule.id).await {
-                Ok(stored) => stored.map_or(0, |(revision, _)| revision),
-                Err(error) if error.kind() == ErrorKind::Corrupt => 0,
-                Err(error) => return Err(error),
-            };
-            let removed = self.remove(operation, before, &schedule.id).await?;
-            revision = removed.max(i64::try_from(known).unwrap_or(i64::MAX));
-        }
+        let before = self.indexed(operation, &schedule.id).await?;
+        let elsewhere = before.as_ref().filter(|before| before.queue != schedule.queue);
+        let carried = match elsewhere {
+            None => Carried::default(),
+            Some(before) => self.take_out(operation, before, &schedule.id).await?,
+        };
         // What fails from now on comes after something was done.
-        let moves = before.is_some() && before.as_ref() != Some(&schedule.queue);
+        let moves = elsewhere.is_some();
         let in_part = |error| if moves { unknown(error) } else { error };
-        if before.as_ref() != Some(&schedule.queue) {
-            let mut cmd = redis::cmd("HSET");
-            cmd.arg(&self.names.schedules).arg(schedule.id.as_str()).arg(schedule.queue.as_str());
-            self.call_home(operation, &cmd).await.map_err(in_part)?;
+        let is_indexed = before.is_some() && !moves;
+        if !is_indexed {
+            self.index(operation, &schedule).await.map_err(in_part)?;
         }
         let queue = self.queue(&schedule.queue);
         let mut cmd = script::SCHEDULE.call(&queue.keys, &Named::default());
         cmd.arg(schedule.id.as_str())
             .arg(definition)
             .arg(text(next))
-            .arg(revision)
-            .arg(&self.names.schedules);
+            .arg(text(next.map(|next| schedule.due(next))))
+            .arg(u8::from(schedule.enabled))
+            .arg(schedule.limit.map_or("-".into(), |limit| limit.to_string()))
+            .arg(&self.names.schedules)
+            .arg(carried.revision)
+            .arg(carried.fired)
+            .arg(carried.overlapped)
+            .arg(carried.missed)
+            .arg(u8::from(carried.paused));
         let answer = self.call(operation, &queue, &cmd).await.map_err(in_part)?;
         let mut reply = Reply::new(operation, answer);
         let answer = reply.text()?;
+        if answer == "created" && is_indexed {
+            // Somebody is taking out what stood in the index.
+            let indexed = self.index(operation, &schedule).await;
+            indexed.map_err(|error| error.with_effect(Effect::Unknown))?;
+        }
         match answer.as_str() {
-            "created" if revision == 0 => Ok(Defined::Created),
+            "created" if carried.revision == 0 => Ok(Defined::Created),
             "created" | "replaced" => Ok(Defined::Replaced),
             "unchanged" => Ok(Defined::Unchanged),
             unknown => Err(reply.unknown(unknown)),
         }
     }
 
+    /// Takes a schedule out of a queue that it leaves for another.
+    async fn take_out(
+        &self,
+        operation: &'static str,
+        from: &Indexed,
+        schedule: &ScheduleId,
+    ) -> Result<Carried> {
+        // Looked at before, too: of a removal that was sent again, it is not told any more.
+        let record = match self.stored_in(operation, &from.queue, schedule).await {
+            Ok(record) => record,
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            Err(error) => return Err(error),
+        };
+        let removed = self.remove(operation, &from.queue, schedule).await?;
+        let mut carried = record.map_or_else(Carried::default, |record| Carried {
+            revision: record.revision,
+            fired: record.fired,
+            overlapped: record.overlapped + u64::from(record.queued.is_some()),
+            missed: record.missed,
+            paused: record.paused,
+        });
+        carried.revision = carried.revision.max(removed);
+        Ok(carried)
+    }
+
     pub(crate) async fn cancel(&self, schedule: &ScheduleId) -> Result<bool> {
         let operation = "cancel";
         self.check_open(operation)?;
-        let Some(queue) = self.queue_of(operation, schedule).await? else { return Ok(false) };
-        let revision = self.remove(operation, &queue, schedule).await?;
-        let local = self.queue(&queue);
-        let mut cmd = script::UNINDEX.call(&local.keys, &Named::default());
-        cmd.arg(schedule.as_str()).arg(queue.as_str());
-        let answer = self.call_home(operation, &cmd).await.map_err(unknown)?;
+        let Some(indexed) = self.indexed(operation, schedule).await? else { return Ok(false) };
+        let revision = self.remove(operation, &indexed.queue, schedule).await?;
+        let unindexed = self.unindex(operation, schedule, &indexed).await.map_err(unknown)?;
         // A removal that was sent again finds nothing; but in the index it is still.
-        let unindexed = Reply::new(operation, answer).int()? == 1;
         Ok(unindexed || revision > 0)
     }
 
@@ -92,7 +146,46 @@ impl Store {
         Ok(self.stored_schedule(operation, schedule).await?.is_some())
     }
 
-    /// All schedules, each with the state of its last run's job.
+    /// Pauses a schedule, or resumes it.
+    pub(crate) async fn halt(
+        &self,
+        operation: &'static str,
+        schedule: &ScheduleId,
+        pause: bool,
+        next: Option<Timestamp>,
+    ) -> Result<bool> {
+        self.check_open(operation)?;
+        let Some(record) = self.stored_schedule(operation, schedule).await? else {
+            return Ok(false);
+        };
+        let next = next.filter(|_| !record.is_exhausted());
+        let queue = self.queue(&record.schedule.queue);
+        let mut cmd = script::HALT.call(&queue.keys, &Named::default());
+        cmd.arg(schedule.as_str())
+            .arg(u8::from(pause))
+            .arg(text(next))
+            .arg(text(next.map(|next| record.schedule.due(next))))
+            .arg(&self.names.schedules);
+        Ok(Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()? == 1)
+    }
+
+    /// One schedule, with what became of its last runs.
+    pub(crate) async fn scheduled_job(
+        &self,
+        schedule: &ScheduleId,
+    ) -> Result<Option<ScheduleRecord>> {
+        let operation = "scheduled_job";
+        self.check_open(operation)?;
+        let mut records: Vec<_> =
+            self.stored_schedule(operation, schedule).await?.into_iter().collect();
+        if let Some(record) = records.first() {
+            let queue = self.queue(&record.schedule.queue);
+            self.learn_ends(operation, &queue, &mut records).await?;
+        }
+        Ok(records.pop())
+    }
+
+    /// All schedules, each with what became of its last runs.
     pub(crate) async fn scheduled_jobs(&self) -> Result<Schedules> {
         let operation = "scheduled_jobs";
         self.check_open(operation)?;
@@ -103,11 +196,12 @@ impl Store {
         let index = Reply::new(operation, self.call_home(operation, &cmd).await?)
             .rest(|reply| Ok((reply.text()?, reply.text()?)))?;
         let mut queues: BTreeMap<QueueName, Vec<String>> = BTreeMap::new();
-        for (schedule, queue) in index {
-            if let Ok(queue) = QueueName::new(queue) {
-                queues.entry(queue).or_default().push(schedule);
+        for (schedule, written) in index {
+            if let Some(indexed) = Indexed::read(written) {
+                queues.entry(indexed.queue).or_default().push(schedule);
             }
         }
+        queues.values_mut().for_each(|indexed| indexed.sort_unstable());
 
         let read = queues.iter().map(async |(queue, indexed)| {
             (queue, self.schedules_of(operation, queue, indexed).await)
@@ -128,22 +222,13 @@ impl Store {
             None => self.now(operation).await?,
         };
         records.sort_by(|a: &ScheduleRecord, b| a.schedule.id.cmp(&b.schedule.id));
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if unread.is_empty() {
-            definitions.clear();
-        }
-        for record in &records {
-            let schedule = Arc::new(record.schedule.clone());
-            definitions.insert(record.schedule.id.clone(), (record.revision, schedule));
-        }
-        drop(definitions);
         let mut schedules = Schedules::new(now, records, ticket);
         schedules.unread = unread;
         Ok(schedules)
     }
 
     /// The time of the server that has a queue, and the queue's schedules, as far as the index
-    /// names them.
+    /// names them, which is sorted.
     async fn schedules_of(
         &self,
         operation: &'static str,
@@ -163,21 +248,21 @@ impl Store {
         let mut next = || answers.next().unwrap_or_default();
         let now = time(operation, next())?;
         let stored =
-            Reply::new(operation, next()).rest(|reply| Ok((reply.text()?, reply.text()?)))?;
-        let here = stored.into_iter().filter(|(id, _)| indexed.contains(id));
-        let mut here: Vec<_> = here.filter_map(|(id, text)| record(&id, &text)).collect();
-        self.learn_states(operation, queue, &mut here).await?;
+            Reply::new(operation, next()).rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+        let here = stored.into_iter().filter(|(id, _)| indexed.binary_search(id).is_ok());
+        let mut here: Vec<_> = here.filter_map(|(id, stored)| record(&id, &stored)).collect();
+        self.learn_ends(operation, &local, &mut here).await?;
         Ok((now, here))
     }
 
-    /// The definition of a schedule, with its revision.
+    /// A schedule as it is stored, without what became of its runs.
     pub(crate) async fn stored_schedule(
         &self,
         operation: &'static str,
         schedule: &ScheduleId,
-    ) -> Result<Option<(u64, Arc<Schedule>)>> {
-        let Some(queue) = self.queue_of(operation, schedule).await? else { return Ok(None) };
-        self.stored_in(operation, &queue, schedule).await
+    ) -> Result<Option<ScheduleRecord>> {
+        let Some(indexed) = self.indexed(operation, schedule).await? else { return Ok(None) };
+        self.stored_in(operation, &indexed.queue, schedule).await
     }
 
     async fn stored_in(
@@ -185,33 +270,72 @@ impl Store {
         operation: &'static str,
         queue: &QueueName,
         schedule: &ScheduleId,
-    ) -> Result<Option<(u64, Arc<Schedule>)>> {
+    ) -> Result<Option<ScheduleRecord>> {
         let queue = self.queue(queue);
         let mut cmd = redis::cmd("HGET");
         cmd.arg(queue.keys.schedules()).arg(schedule.as_str());
         let stored =
-            Reply::new(operation, self.call(operation, &queue, &cmd).await?).text_or_nil()?;
-        let Some(text) = stored else { return Ok(None) };
-        let record = record(schedule.as_str(), &text).ok_or_else(|| {
+            Reply::new(operation, self.call(operation, &queue, &cmd).await?).bytes_or_nil()?;
+        let Some(stored) = stored else { return Ok(None) };
+        let record = record(schedule.as_str(), &stored).ok_or_else(|| {
             let message = "the stored schedule cannot be read";
             AdapterError::new(ErrorKind::Corrupt, operation, message)
                 .with_context("schedule", schedule)
         })?;
-        let found = (record.revision, Arc::new(record.schedule));
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        definitions.insert(schedule.clone(), found.clone());
-        Ok(Some(found))
+        self.remember([&record]);
+        Ok(Some(record))
     }
 
-    async fn queue_of(
+    /// Remembers definitions: they are fired soon.
+    pub(crate) fn remember<'a>(&self, records: impl IntoIterator<Item = &'a ScheduleRecord>) {
+        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if definitions.len() > REMEMBERED {
+            definitions.clear();
+        }
+        for record in records {
+            let known = definitions.get(&record.schedule.id);
+            if known.is_none_or(|(revision, _)| *revision != record.revision) {
+                let schedule = Arc::new(record.schedule.clone());
+                definitions.insert(record.schedule.id.clone(), (record.revision, schedule));
+            }
+        }
+    }
+
+    pub(crate) async fn indexed(
         &self,
         operation: &'static str,
         schedule: &ScheduleId,
-    ) -> Result<Option<QueueName>> {
+    ) -> Result<Option<Indexed>> {
         let mut cmd = redis::cmd("HGET");
         cmd.arg(&self.names.schedules).arg(schedule.as_str());
-        let queue = Reply::new(operation, self.call_home(operation, &cmd).await?).text_or_nil()?;
-        Ok(queue.and_then(|queue| QueueName::new(queue).ok()))
+        let written =
+            Reply::new(operation, self.call_home(operation, &cmd).await?).text_or_nil()?;
+        Ok(written.and_then(Indexed::read))
+    }
+
+    /// Writes into the index where a schedule is, and that its queue has schedules.
+    async fn index(&self, operation: &'static str, schedule: &Schedule) -> Result<()> {
+        let queue = schedule.queue.as_str();
+        let mut add = redis::cmd("SADD");
+        add.arg(&self.names.scheduling).arg(queue);
+        let mut set = redis::cmd("HSET");
+        set.arg(&self.names.schedules)
+            .arg(schedule.id.as_str())
+            .arg(format!("{queue} {:016x}", fastrand::u64(..)));
+        self.call_home_all(operation, vec![add, set]).await.map(drop)
+    }
+
+    /// Takes out of the index what was seen there; answers whether it still stood there.
+    pub(crate) async fn unindex(
+        &self,
+        operation: &'static str,
+        schedule: &ScheduleId,
+        indexed: &Indexed,
+    ) -> Result<bool> {
+        let local = self.queue(&indexed.queue);
+        let mut cmd = script::UNINDEX.call(&local.keys, &Named::default());
+        cmd.arg(schedule.as_str()).arg(&indexed.written);
+        Ok(Reply::new(operation, self.call_home(operation, &cmd).await?).int()? == 1)
     }
 
     /// Removes a schedule from a queue; answers the revision it had, or 0.
@@ -220,28 +344,51 @@ impl Store {
         operation: &'static str,
         queue: &QueueName,
         schedule: &ScheduleId,
-    ) -> Result<i64> {
+    ) -> Result<u64> {
         let queue = self.queue(queue);
         let mut cmd = script::UNSCHEDULE.call(&queue.keys, &Named::default());
-        cmd.arg(schedule.as_str()).arg(&self.names.schedules);
-        Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()
+        cmd.arg(schedule.as_str());
+        let revision = Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()?;
+        Ok(u64::try_from(revision).unwrap_or(0))
     }
 
-    async fn learn_states(
+    /// Learns where the jobs of last runs are, or how they ended.
+    async fn learn_ends(
         &self,
         operation: &'static str,
-        queue: &QueueName,
+        queue: &Queue,
         records: &mut [ScheduleRecord],
     ) -> Result<()> {
-        let queue = self.queue(queue);
-        let last = |record: &ScheduleRecord| record.last.map(|last| last.job);
-        let jobs: Vec<_> = records.iter().filter_map(last).collect();
-        let looked = self.look(operation, &queue, &jobs, false).await?;
-        let runs = records.iter_mut().filter_map(|record| record.last.as_mut());
-        for (run, Looked { state, .. }) in runs.zip(looked) {
-            run.state = state;
+        let mut last: Vec<&mut LastRun> = records
+            .iter_mut()
+            .flat_map(|record| record.last.iter_mut().chain(&mut record.by_hand))
+            .collect();
+        for last in last.chunks_mut(LEARNT) {
+            let jobs: Vec<_> = last.iter().map(|run| run.job).collect();
+            let mut ends = Cmd::new();
+            ends.arg("HMGET").arg(queue.keys.runs());
+            for job in &jobs {
+                ends.arg(job.as_bytes());
+            }
+            // First the jobs: of one that is gone by then, its end is known.
+            let looked = self.look(operation, queue, &jobs, false).await?;
+            let ends = self.call(operation, queue, &ends).await?;
+            let ends = Reply::new(operation, ends).rest(Reply::bytes_or_nil)?;
+            for ((run, Looked { state, .. }), end) in last.iter_mut().zip(looked).zip(ends) {
+                let end = end.and_then(|end| read_end(&end));
+                run.state = state.or(end.map(|(state, _)| state));
+                let ended = end.filter(|(state, _)| run.state == Some(*state));
+                run.finished_at = ended.map(|(_, at)| at);
+            }
         }
         Ok(())
+    }
+}
+
+impl Indexed {
+    fn read(written: String) -> Option<Self> {
+        let queue = QueueName::new(written.split(' ').next()?).ok()?;
+        Some(Self { queue, written })
     }
 }
 
@@ -251,32 +398,40 @@ fn unknown(error: AdapterError) -> AdapterError {
 }
 
 /// A stored schedule, read. One that cannot be is told and left out.
-fn record(id: &str, text: &str) -> Option<ScheduleRecord> {
-    let record = read(text);
+pub(crate) fn record(id: &str, stored: &[u8]) -> Option<ScheduleRecord> {
+    let record = read(stored);
     if record.is_none() {
         error!(schedule = id, "a stored schedule cannot be read and is left alone");
     }
     record
 }
 
-fn read(text: &str) -> Option<ScheduleRecord> {
-    let (head, definition) = text.split_once('\n')?;
+/// As `scripts/lib/schedule.lua` draws it.
+fn read(stored: &[u8]) -> Option<ScheduleRecord> {
+    let (job, stored) = stored.split_first_chunk::<16>()?;
+    let (by_hand, stored) = stored.split_first_chunk::<16>()?;
+    let (line, definition) = std::str::from_utf8(stored).ok()?.split_once('\n')?;
     let schedule: Schedule = serde_json::from_str(definition).ok()?;
-    let mut head = head.split(' ');
-    let revision = head.next()?.parse().ok()?;
-    let mut record = ScheduleRecord::new(schedule, revision, optional(head.next()?)?);
-    let last: Option<Timestamp> = optional(head.next()?)?;
-    let job = read_id(head.next()?);
-    record.last = last.zip(job).map(|(occurrence, job)| LastRun::new(occurrence, job));
-    record.fired = head.next()?.parse().ok()?;
-    record.overlapped = head.next()?.parse().ok()?;
-    record.missed = head.next()?.parse().ok()?;
+    let mut line = line.split_whitespace();
+    let revision = line.next()?.parse().ok()?;
+    let mut record = ScheduleRecord::new(schedule, revision, instant(&mut line)?);
+    let _due = line.next()?;
+    let run = |at: Option<Timestamp>, job| at.map(|at| LastRun::new(at, JobId::from_bytes(job)));
+    record.last = run(instant(&mut line)?, *job);
+    record.by_hand = run(instant(&mut line)?, *by_hand);
+    record.queued = instant(&mut line)?;
+    record.fired = line.next()?.parse().ok()?;
+    record.overlapped = line.next()?.parse().ok()?;
+    record.missed = line.next()?.parse().ok()?;
+    let _enabled = line.next()?;
+    record.paused = line.next()? == "1";
     Some(record)
 }
 
 /// An instant, or `-`; `None` where it is neither.
-fn optional(text: &str) -> Option<Option<Timestamp>> {
-    match text {
+#[expect(clippy::option_option, reason = "there may be none, and there may be something else")]
+fn instant(line: &mut SplitWhitespace<'_>) -> Option<Option<Timestamp>> {
+    match line.next()? {
         "-" => Some(None),
         ms => Some(Some(Timestamp::from_millis(ms.parse().ok()?))),
     }
@@ -287,9 +442,11 @@ pub(crate) fn text(instant: Option<Timestamp>) -> String {
     instant.map_or("-".into(), |instant| instant.as_millis().to_string())
 }
 
-/// 32 hexadecimal digits, which are also a way to write a UUID.
-fn read_id(hex: &str) -> Option<JobId> {
-    hex.parse().ok()
+/// How a run ended, if it has, as `scripts/lib/ends.lua` writes it.
+fn read_end(run: &[u8]) -> Option<(shiftwork_adapter::JobState, Timestamp)> {
+    let (ended, at) = std::str::from_utf8(run).ok()?.split_at_checked(1)?;
+    let at = Timestamp::from_millis(at.parse().ok()?);
+    Some((state(ended.as_bytes().first().copied()?)?, at))
 }
 
 /// The server's time.

@@ -63,7 +63,7 @@ macro_rules! scripts {
 
 scripts! {
     EXCHANGE = "exchange" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle awaited
-        held turn sweepers completed dead results);
+        held turn sweepers completed dead results runs due_schedules);
     ENQUEUE = "enqueue" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle sweepers completed
         dead results lane);
     PUSH = "push" (jobs list delayed meta idle lane);
@@ -72,33 +72,41 @@ scripts! {
     SWEEP = "sweep" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
         sweepers completed dead results);
     RECOVER = "recover" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
-        completed dead results awaited held turn);
+        completed dead results awaited held turn runs due_schedules);
     LOOK = "look" (jobs wait0 wait1 wait2 wait3 wait4 delayed workers) holders;
     AWAIT = "await" (jobs awaited);
     CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
-        dead results awaited) holders;
+        dead results awaited runs due_schedules) holders;
     REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results);
     DISCARD = "discard" (jobs meta completed dead results);
     PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo meta idle);
     COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
-    SCHEDULE = "schedule" (schedules meta);
-    UNSCHEDULE = "unschedule" (schedules meta);
+    SCHEDULE = "schedule" (jobs meta schedules due_schedules);
+    UNSCHEDULE = "unschedule" (meta schedules due_schedules runs);
     UNINDEX = "unindex" (index);
+    HALT = "halt" (jobs schedules due_schedules);
+    DUE = "due" (schedules due_schedules);
     FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
-        schedules);
+        schedules due_schedules runs);
+    TRIGGER = "trigger" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
+        results schedules runs);
+    DECLARE = "declare" (releases);
+    WITHDRAW = "withdraw" (releases);
 }
 
 /// The libraries, by the names by which scripts include them.
-const LIBRARIES: [(&str, &str); 12] = [
+const LIBRARIES: [(&str, &str); 14] = [
     ("announce", include_str!("scripts/lib/announce.lua")),
     ("chunks", include_str!("scripts/lib/chunks.lua")),
     ("clock", include_str!("scripts/lib/clock.lua")),
+    ("ends", include_str!("scripts/lib/ends.lua")),
     ("envelope", include_str!("scripts/lib/envelope.lua")),
     ("finish", include_str!("scripts/lib/finish.lua")),
     ("holders", include_str!("scripts/lib/holders.lua")),
     ("places", include_str!("scripts/lib/places.lua")),
     ("requeue", include_str!("scripts/lib/requeue.lua")),
+    ("schedule", include_str!("scripts/lib/schedule.lua")),
     ("sweeper", include_str!("scripts/lib/sweeper.lua")),
     ("trim", include_str!("scripts/lib/trim.lua")),
     ("turn", include_str!("scripts/lib/turn.lua")),
@@ -131,6 +139,13 @@ impl Script {
     /// The begin of a call: everything but the arguments.
     pub(crate) fn call(&self, keys: &QueueKeys, named: &Named) -> Cmd {
         self.call_with(&self.keys, keys, named, &[])
+    }
+
+    /// The begin of a call of a script about one key, of a namespace.
+    pub(crate) fn call_on(&self, key: &str) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.sha).arg(1).arg(key);
+        cmd
     }
 
     /// The same, without the last keys, which this call has no use for. Each costs the server as

@@ -128,6 +128,15 @@ impl Store {
         self.links.call(operation, self.home(), cmd).await
     }
 
+    /// Sends commands that are about the namespace, together and in this order.
+    pub(crate) async fn call_home_all(
+        &self,
+        operation: &'static str,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<Value>> {
+        self.links.call_all(operation, self.home(), commands).await
+    }
+
     /// Why a queue cannot be asked now, where that is known and not the namespace's trouble too.
     pub(crate) fn trouble(&self, operation: &'static str, queue: &Queue) -> Option<AdapterError> {
         let is_elsewhere = self.links.node(queue.slot) != self.links.node(self.local.home);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use shiftwork_adapter::{
-    CancelJob, Capabilities, Connection, Counts, Defined, Enqueued, Exchange, ExchangeReply, Find,
-    Fired, Firing, Found, Heart, HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec,
-    Operated, Pong, Provider, QueueName, Result, Schedule, ScheduleId, Schedules, ServerHealth,
-    SweepAnswer, Timestamp, Trigger, Triggered, Watch,
+    Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined, DueSchedules,
+    Enqueued, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation,
+    JobAdapter, JobId, JobRecord, JobSpec, Operated, Pong, Provider, QueueName, Releases, Result,
+    Schedule, ScheduleId, ScheduleRecord, Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger,
+    Triggered, Watch,
 };
 use shiftwork_memory::MemoryAdapter;
 
@@ -90,8 +91,32 @@ impl JobAdapter for ExampleAdapter {
         self.store.is_scheduled(schedule).await
     }
 
+    async fn scheduled_job(&self, schedule: &ScheduleId) -> Result<Option<ScheduleRecord>> {
+        self.store.scheduled_job(schedule).await
+    }
+
     async fn scheduled_jobs(&self) -> Result<Schedules> {
         self.store.scheduled_jobs().await
+    }
+
+    async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
+        let changed = self.store.pause_schedule(schedule).await?;
+        if changed {
+            self.journal.append("pause_schedule", schedule)?;
+        }
+        Ok(changed)
+    }
+
+    async fn resume_schedule(
+        &self,
+        schedule: &ScheduleId,
+        next: Option<Timestamp>,
+    ) -> Result<bool> {
+        let changed = self.store.resume_schedule(schedule, next).await?;
+        if changed {
+            self.journal.append("resume_schedule", schedule)?;
+        }
+        Ok(changed)
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {
@@ -103,11 +128,23 @@ impl JobAdapter for ExampleAdapter {
         Ok(triggered)
     }
 
+    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
+        self.store.due(queues, limit).await
+    }
+
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
         let schedules = names(batch.iter().map(|firing| firing.schedule.as_str()));
         let fired = self.store.fire(batch).await?;
         self.journal.append("fire", schedules)?;
         Ok(fired)
+    }
+
+    async fn announce(&self, announcement: Announcement) -> Result<Releases> {
+        self.store.announce(announcement).await
+    }
+
+    async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {
+        self.store.withdraw(app, process).await
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: Vec<JobSpec>) -> Result<Vec<Enqueued>> {

@@ -6,8 +6,8 @@ use super::kit::ids;
 use super::schedules::id;
 use super::{Kit, case_list};
 use crate::{
-    Fired, Firing, JobId, JobState, LastRun, Outcome, Overlap, Priority, Schedule, ScheduleRecord,
-    ScheduledBy, Scope, Timestamp,
+    Defined, Fired, Firing, JobId, JobState, LastRun, Outcome, Overlap, Priority, Schedule,
+    ScheduleRecord, ScheduledBy, Scope, Timestamp, Timing, Trigger,
 };
 
 case_list! {
@@ -34,7 +34,20 @@ case_list! {
     once_the_last_run_has_ended_an_occurrence_makes_a_job,
     a_last_run_that_is_forgotten_has_ended,
     where_overlap_is_allowed_runs_stand_beside_each_other,
-    a_run_by_hand_is_no_overlap,
+    a_run_by_hand_is_a_run_too,
+    where_one_is_queued_it_makes_its_job_once_the_run_before_is_settled,
+    while_one_is_queued_others_are_skipped,
+    one_is_queued_behind_a_run_by_hand_too,
+    what_is_queued_is_fired_once,
+    what_is_queued_waits_for_retries_too,
+    a_queued_occurrence_of_a_paused_schedule_waits,
+    a_change_of_definition_keeps_what_is_queued,
+    a_limit_of_runs_is_kept_in_the_step_that_reaches_it,
+    skipped_and_missed_occurrences_use_up_no_limit,
+    with_jitter_an_occurrence_is_due_when_the_schedule_says,
+    what_is_due_once_is_gone_with_its_job,
+    what_is_due_once_is_gone_also_where_it_was_missed,
+    what_was_due_once_can_be_defined_again,
     a_run_that_crashed_is_still_running,
     missed_occurrences_are_counted_and_the_latest_makes_the_job,
     a_run_for_a_later_occurrence_sent_again_answers_the_same_job,
@@ -305,12 +318,228 @@ async fn where_overlap_is_allowed_runs_stand_beside_each_other(kit: Kit) {
     assert_eq!((record.fired, record.overlapped), (3, 0));
 }
 
-async fn a_run_by_hand_is_no_overlap(kit: Kit) {
+async fn a_run_by_hand_is_a_run_too(kit: Kit) {
     let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
-    let by_hand = crate::Trigger::new(id("a"), kit.id(), kit.units(60));
+    let by_hand = Trigger::new(id("a"), kit.by_hand_id(), kit.units(60));
     kit.trigger(by_hand).await.expect("the store triggers");
+    assert_eq!(kit.fire_one(firing).await, Fired::Overlapped);
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.only_schedule().await.overlapped, 1);
+}
+
+/// A schedule that queues one, of which a run waits to be claimed.
+async fn queueing(kit: &Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    let (_, firing) = due_now(kit, schedule).await;
     assert!(matches!(kit.fire_one(firing).await, Fired::Job(_)));
-    assert_eq!(kit.count().await.waiting, 2);
+}
+
+/// A firing of what is queued.
+async fn queued(kit: &Kit) -> Firing {
+    let record = kit.only_schedule().await;
+    Firing::of_queued(&record, record.queued.expect("one is queued"))
+}
+
+async fn where_one_is_queued_it_makes_its_job_once_the_run_before_is_settled(kit: Kit) {
+    queueing(&kit).await;
+    let occurrence = kit.only_schedule().await.next;
+    assert_eq!(kit.fire_due("a").await, Fired::Queued);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.queued, record.fired, record.overlapped), (occurrence, 1, 0));
+    assert!(record.next > occurrence, "it has moved on");
+    let firing = queued(&kit).await;
+    assert_eq!(kit.fire_one(firing.clone()).await, Fired::Early);
+    assert_eq!(kit.only_schedule().await, record, "nothing changed");
+
+    complete_one(&kit).await;
+    let Fired::Job(job) = kit.fire_one(firing).await else { panic!("its turn has come") };
+    let after = kit.only_schedule().await;
+    assert_eq!(job, JobId::of_occurrence(&id("a"), occurrence.expect("there was one")));
+    assert_eq!((after.queued, after.fired, after.next), (None, 2, record.next));
+    assert_eq!(after.last.map(|last| (Some(last.occurrence), last.job)), Some((occurrence, job)));
+    assert_eq!(ids(&kit.worker().claim(2).await), [job]);
+}
+
+async fn while_one_is_queued_others_are_skipped(kit: Kit) {
+    queueing(&kit).await;
+    assert_eq!(kit.fire_due("a").await, Fired::Queued);
+    let first = kit.only_schedule().await.queued;
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+    complete_one(&kit).await;
+    // The one that is queued goes first, though nothing runs.
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.queued, record.overlapped), (first, 2));
+    assert!(matches!(kit.fire_one(queued(&kit).await).await, Fired::Job(_)));
+    assert_eq!(kit.fire_due("a").await, Fired::Queued, "behind the one that was queued");
+}
+
+async fn one_is_queued_behind_a_run_by_hand_too(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    let (_, firing) = due_now(&kit, schedule).await;
+    let by_hand = Trigger::new(id("a"), kit.by_hand_id(), kit.units(60));
+    kit.trigger(by_hand).await.expect("the store triggers");
+    assert_eq!(kit.fire_one(firing).await, Fired::Queued);
+    assert_eq!(kit.fire_one(queued(&kit).await).await, Fired::Early);
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_one(queued(&kit).await).await, Fired::Job(_)));
+}
+
+async fn what_is_queued_is_fired_once(kit: Kit) {
+    let another = kit.another().await;
+    queueing(&kit).await;
+    kit.fire_due("a").await;
+    complete_one(&kit).await;
+    let firing = queued(&kit).await;
+    let (here, there) = tokio::join!(kit.fire(vec![firing.clone()]), another.fire(vec![firing]));
+    let (here, there) = (here.expect("the store fires"), there.expect("the store fires"));
+    let is_job = |fired: &Fired| matches!(fired, Fired::Job(_));
+    assert!(here.iter().chain(&there).any(is_job), "{here:?}, {there:?}");
+    assert!(here == there || !is_job(&here[0]) || !is_job(&there[0]), "{here:?}, {there:?}");
+    assert_eq!((kit.count().await.waiting, kit.only_schedule().await.fired), (1, 2));
+}
+
+async fn what_is_queued_waits_for_retries_too(kit: Kit) {
+    queueing(&kit).await;
+    kit.fire_due("a").await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Retry(kit.units(2))).await;
+    assert_eq!(kit.fire_one(queued(&kit).await).await, Fired::Early);
+    kit.sweep_for(3).await;
+    let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Dead).await;
+    assert!(matches!(kit.fire_one(queued(&kit).await).await, Fired::Job(_)));
+}
+
+async fn a_queued_occurrence_of_a_paused_schedule_waits(kit: Kit) {
+    queueing(&kit).await;
+    kit.fire_due("a").await;
+    complete_one(&kit).await;
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    assert_eq!(kit.fire_one(queued(&kit).await).await, Fired::Stale);
+    kit.resume_schedule(&id("a"), None).await.expect("the store resumes");
+    assert!(matches!(kit.fire_one(queued(&kit).await).await, Fired::Job(_)));
+}
+
+async fn a_change_of_definition_keeps_what_is_queued(kit: Kit) {
+    queueing(&kit).await;
+    kit.fire_due("a").await;
+    let before = kit.only_schedule().await;
+    let mut schedule = before.schedule.clone();
+    schedule.template.payload = crate::Payload::from_json_bytes("\"new\"");
+    kit.define(schedule.clone(), None).await;
+    assert_eq!(kit.only_schedule().await.queued, before.queued);
+    complete_one(&kit).await;
+    assert!(matches!(kit.fire_one(queued(&kit).await).await, Fired::Job(_)));
+    assert_eq!(kit.worker().claim_one().await.spec.payload, schedule.template.payload);
+}
+
+async fn a_limit_of_runs_is_kept_in_the_step_that_reaches_it(kit: Kit) {
+    let mut batch = chain(&kit, Overlap::Allow).await;
+    let mut schedule = kit.only_schedule().await.schedule;
+    schedule.limit = std::num::NonZeroU64::new(3);
+    kit.define(schedule, Some(batch[0].occurrence)).await;
+    let revision = kit.only_schedule().await.revision;
+    batch.iter_mut().for_each(|firing| firing.revision = revision);
+    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    assert!(fired[..3].iter().all(|fired| matches!(fired, Fired::Job(_))), "{fired:?}");
+    assert_eq!(fired[3..], [Fired::Stale; 2]);
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.next), (3, None));
+    assert_eq!(kit.fire_one(batch[2].clone()).await, fired[2], "a resend");
+    assert_eq!(kit.count().await.total(), 3);
+}
+
+async fn skipped_and_missed_occurrences_use_up_no_limit(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.limit = std::num::NonZeroU64::new(2);
+    let (_, mut missed) = due_now(&kit, schedule).await;
+    (missed.run, missed.missed) = (None, 1);
+    assert_eq!(kit.fire_one(missed).await, Fired::Missed);
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+    let by_hand = Trigger::new(id("a"), kit.by_hand_id(), kit.units(60));
+    complete_one(&kit).await;
+    kit.trigger(by_hand).await.expect("the store triggers");
+    complete_one(&kit).await;
+    assert!(kit.only_schedule().await.next.is_some());
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.only_schedule().await.next, None);
+}
+
+async fn with_jitter_an_occurrence_is_due_when_the_schedule_says(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.jitter = Some(kit.units(20));
+    let occurrence = kit.now().await;
+    let due = schedule.due(occurrence);
+    kit.define(schedule, Some(occurrence)).await;
+    let record = kit.only_schedule().await;
+    assert_eq!((record.next, record.due()), (Some(occurrence), Some(due)));
+    let firing = Firing::new(&record, occurrence, None);
+    loop {
+        let before = kit.now().await;
+        let fired = kit.fire_one(firing.clone()).await;
+        if fired != Fired::Early {
+            assert_eq!(fired, Fired::Job(JobId::of_occurrence(&id("a"), occurrence)));
+            assert!(kit.now().await >= due);
+            break;
+        }
+        assert!(before < due, "it was due at {due}, and it is {before}");
+        kit.pass(1).await;
+    }
+    let claimed = kit.worker().claim_one().await;
+    let provenance = claimed.spec.provenance.as_ref().expect("it says where it comes from");
+    assert_eq!(provenance.schedule.as_ref().map(|by| by.occurrence), Some(occurrence));
+}
+
+/// A schedule that is due once, now.
+async fn once(kit: &Kit) -> (Schedule, Firing) {
+    let at = kit.now().await;
+    let mut schedule = kit.every_minute("a");
+    schedule.timing = Timing::Once { at };
+    kit.define(schedule.clone(), Some(at)).await;
+    let firing = Firing::new(&kit.only_schedule().await, at, None);
+    (schedule, firing)
+}
+
+async fn what_is_due_once_is_gone_with_its_job(kit: Kit) {
+    let (_, firing) = once(&kit).await;
+    kit.define(kit.every_minute("b"), None).await;
+    let Fired::Job(job) = kit.fire_one(firing.clone()).await else { panic!("it is due") };
+    assert_eq!(kit.only_schedule().await.schedule.id, id("b"));
+    assert!(!kit.is_scheduled(&id("a")).await.expect("the store looks"));
+    assert_eq!(kit.scheduled_job(&id("a")).await.expect("the store looks"), None);
+    assert!(!kit.cancel(&id("a")).await.expect("the store cancels"));
+    let again = kit.fire_one(firing).await;
+    assert!(again == Fired::Stale || again == Fired::Job(job), "{again:?}");
+    assert_eq!(ids(&kit.worker().claim(2).await), [job]);
+}
+
+async fn what_is_due_once_is_gone_also_where_it_was_missed(kit: Kit) {
+    let (_, mut firing) = once(&kit).await;
+    (firing.run, firing.missed) = (None, 1);
+    assert_eq!(kit.fire_one(firing).await, Fired::Missed);
+    assert!(kit.schedules().await.is_empty());
+    assert_eq!(kit.count().await.total(), 0);
+}
+
+async fn what_was_due_once_can_be_defined_again(kit: Kit) {
+    let (mut schedule, firing) = once(&kit).await;
+    kit.fire_one(firing.clone()).await;
+    let at = kit.now().await + Duration::from_millis(1);
+    schedule.timing = Timing::Once { at };
+    assert_eq!(kit.define(schedule, Some(at)).await, Defined::Created);
+    let record = kit.only_schedule().await;
+    assert!(record.revision > firing.revision);
+    assert_eq!((record.next, record.last, record.fired), (Some(at), None, 0));
+    let late = kit.fire_one(firing).await;
+    assert_eq!(late, Fired::Stale);
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert!(kit.schedules().await.len() <= 1);
 }
 
 async fn a_run_that_crashed_is_still_running(kit: Kit) {

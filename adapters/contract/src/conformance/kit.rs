@@ -173,6 +173,13 @@ impl Kit {
         JobId::new(ID_TIME, self.random())
     }
 
+    /// An id of a run by hand.
+    pub(super) fn by_hand_id(&self) -> JobId {
+        let mut random = [0; 16];
+        random[..10].copy_from_slice(&self.random());
+        JobId::by_hand(random)
+    }
+
     /// A job that may run at once.
     pub(super) fn new_job(&self) -> JobSpec {
         JobSpec::new(self.id(), name("test_job"), Payload::none())

@@ -26,7 +26,7 @@ use super::{Factory, Kit, Time};
 use crate::{
     AdapterError, AttemptReport, Beat, Exchange, ExchangeReply, Find, Firing, Incarnation,
     JobAdapter, JobId, JobSpec, JobTemplate, Outcome, Payload, Retention, Schedule, ScheduleRecord,
-    Settlement, Timestamp, Timing, Trigger,
+    Settlement, Timestamp, Timing, Trigger, TriggerOverlap,
 };
 
 /// How many sequences are tried where `PROPTEST_CASES` does not say: under simulated time some
@@ -229,14 +229,29 @@ impl Player {
                 let existed = self.kit.cancel(&id).await?;
                 Ok(self.model.cancel(&id, existed)?)
             }
+            Step::PauseSchedule(which) => {
+                let id = schedule_id(SCHEDULE_IDS[*which]);
+                let changed = self.kit.pause_schedule(&id).await?;
+                Ok(self.model.halt(&id, true, None, changed)?)
+            }
+            Step::ResumeSchedule(which) => {
+                let id = schedule_id(SCHEDULE_IDS[*which]);
+                let next = Some(self.occurrence(1).await?);
+                let changed = self.kit.resume_schedule(&id, next).await?;
+                Ok(self.model.halt(&id, false, next, changed)?)
+            }
             Step::Fire(view, run) => self.fire(*view, *run).await,
             Step::FireAgain(which) => match pick(&self.fired, *which) {
                 Some(firing) => self.fire_one(firing.clone()).await,
                 None => Ok(()),
             },
-            Step::Trigger(which) => {
+            Step::Trigger(which, forced) => {
                 let keep = self.kit.units(5);
-                let trigger = Trigger::new(schedule_id(SCHEDULE_IDS[*which]), self.kit.id(), keep);
+                let mut trigger =
+                    Trigger::new(schedule_id(SCHEDULE_IDS[*which]), self.kit.by_hand_id(), keep);
+                if *forced {
+                    trigger.overlap = TriggerOverlap::Allow;
+                }
                 self.triggered.push(trigger.clone());
                 self.trigger(trigger).await
             }
@@ -473,9 +488,13 @@ impl Player {
         let id = schedule_id(which);
         let payload = Payload::from_json_bytes(vec![b'0' + definition.payload]);
         let template = JobTemplate::new(name("scheduled_job"), payload);
-        let timing = Timing::Every { period_ms: 60_000 };
+        let timing = match definition.once {
+            true => Timing::Once { at: Timestamp::EPOCH },
+            false => Timing::Every { period_ms: 60_000 },
+        };
         let mut schedule = Schedule::new(id.clone(), self.kit.queue.clone(), timing, template);
         (schedule.overlap, schedule.enabled) = (definition.overlap, definition.enabled);
+        schedule.limit = definition.limit.and_then(std::num::NonZeroU64::new);
         let stored = self.model.scheduled().into_iter().find(|record| record.schedule.id == id);
         let next = match (definition.next, stored) {
             (None, Some(stored)) => stored.next,
@@ -491,11 +510,18 @@ impl Player {
         let recent = self.views.len().saturating_sub(4);
         let views = if view.index(4) == 0 { &self.views[..] } else { &self.views[recent..] };
         let Some(record) = pick(views, view).cloned() else { return Ok(()) };
+        if let (Run::Queued, Some(queued)) = (run, record.queued) {
+            let firing = Firing::of_queued(&record, queued);
+            self.fired.push(firing.clone());
+            return self.fire_one(firing).await;
+        }
         let Some(occurrence) = record.next else { return Ok(()) };
         let next = self.occurrence(2).await?;
-        let mut firing = Firing::new(&record, occurrence, Some(next));
+        // What is due once has no other.
+        let next = Some(next).filter(|_| !matches!(record.schedule.timing, Timing::Once { .. }));
+        let mut firing = Firing::new(&record, occurrence, next);
         match run {
-            Run::InTime => {}
+            Run::InTime | Run::Queued => {}
             Run::Late => {
                 firing.run = Some(self.occurrence(0).await?);
                 firing.missed = 2;

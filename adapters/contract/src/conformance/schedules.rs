@@ -26,10 +26,18 @@ case_list! {
     a_schedule_without_a_next_occurrence_is_there,
     schedules_are_listed_in_the_order_of_their_ids,
     schedules_are_listed_with_the_state_of_their_last_run,
-    the_state_of_a_last_run_that_is_forgotten_is_not_known,
+    how_a_last_run_ended_is_known_after_its_job_is_forgotten,
+    a_last_run_that_was_replayed_is_told_as_it_is,
+    one_schedule_is_told_as_in_the_list,
+    a_paused_schedule_does_not_fire_and_keeps_its_place,
+    a_resumed_schedule_goes_on_from_the_next_occurrence_given,
+    pausing_and_resuming_tell_whether_anything_changed,
+    a_change_of_definition_does_not_resume,
+    where_the_limit_is_used_up_there_is_no_next_occurrence,
     a_store_without_schedules_lists_none,
     a_schedule_that_moves_to_another_queue_is_there_once,
     a_schedule_that_moves_fires_in_its_new_queue,
+    a_schedule_that_moves_keeps_its_counts_and_its_pause,
     a_schedule_that_moved_is_stale_for_who_saw_it_before,
     many_schedules_in_many_queues_are_all_listed,
     another_process_sees_the_same_schedules,
@@ -84,7 +92,7 @@ async fn every_change_of_a_definition_is_a_change(kit: Kit) {
     let next = kit.now().await + kit.units(60);
     let mut schedule = kit.every_minute("a");
     kit.define(schedule.clone(), Some(next)).await;
-    let changes: [fn(&mut Schedule); 13] = [
+    let changes: [fn(&mut Schedule); 20] = [
         |s| s.template.name = name("another_job"),
         |s| s.template.payload = Payload::from_json_bytes("[2]"),
         |s| s.template.priority = Priority::Bulk,
@@ -98,6 +106,13 @@ async fn every_change_of_a_definition_is_a_change(kit: Kit) {
         |s| s.enabled = false,
         |s| s.origin = Origin::Code { app: AppName::new("shop").expect("a valid name") },
         |s| s.timing = Timing::Cron { pattern: "1 2 * * *".into(), timezone: "UTC".into() },
+        |s| s.timing = Timing::Once { at: Timestamp::from_millis(4_000_000_000_123) },
+        |s| s.overlap = Overlap::Queue,
+        |s| s.misfire_within = Some(Duration::from_secs(60)),
+        |s| s.starts = Some(Timestamp::EPOCH),
+        |s| s.ends = Some(Timestamp::from_millis(4_000_000_000_000)),
+        |s| s.limit = std::num::NonZeroU64::new(3),
+        |s| s.jitter = Some(Duration::from_secs(5)),
     ];
     for (place, change) in changes.into_iter().enumerate() {
         let before = kit.only_schedule().await;
@@ -221,16 +236,130 @@ async fn schedules_are_listed_with_the_state_of_their_last_run(kit: Kit) {
     assert_eq!(state().await, Some(JobState::Dead));
 }
 
-async fn the_state_of_a_last_run_that_is_forgotten_is_not_known(kit: Kit) {
+async fn how_a_last_run_ended_is_known_after_its_job_is_forgotten(kit: Kit) {
     let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
-    let due = kit.now().await;
-    kit.define(kit.every_minute("a"), Some(due)).await;
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
+    for outcome in [Outcome::Complete, Outcome::Cancel, Outcome::Complete] {
+        let Fired::Job(job) = kit.fire_due("a").await else { panic!("it is due") };
+        let last = kit.only_schedule().await.last.expect("it has run");
+        assert_eq!((last.job, last.state), (job, Some(JobState::Waiting)));
+        assert_eq!(last.finished_at, None);
+        let mut worker = kit.worker();
+        let claimed = worker.claim_one().await;
+        let before = kit.now().await;
+        worker.settle(&claimed, outcome).await;
+        kit.assert_unknown(job).await;
+        let last = kit.only_schedule().await.last.expect("it has run");
+        let state =
+            if outcome == Outcome::Complete { JobState::Completed } else { JobState::Cancelled };
+        assert_eq!((last.job, last.state), (job, Some(state)));
+        let at = last.finished_at.expect("it has ended");
+        assert!(before <= at && at <= kit.now().await, "{at}");
+    }
+}
+
+async fn a_last_run_that_was_replayed_is_told_as_it_is(kit: Kit) {
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
     let Fired::Job(job) = kit.fire_due("a").await else { panic!("it is due") };
     let mut worker = kit.worker();
     let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Dead).await;
+    let last = async || kit.only_schedule().await.last.expect("it has run");
+    assert_eq!(last().await.state, Some(JobState::Dead));
+    let died = last().await.finished_at.expect("it has ended");
+
+    kit.replay(&kit.queue, job).await.expect("the store replays");
+    assert_eq!((last().await.state, last().await.finished_at), (Some(JobState::Waiting), None));
+    kit.pass(1).await;
+    let claimed = worker.claim_one().await;
     worker.settle(&claimed, Outcome::Complete).await;
-    let last = kit.only_schedule().await.last.expect("it has run");
-    assert_eq!((last.occurrence, last.job, last.state), (due, job, None));
+    assert_eq!(last().await.state, Some(JobState::Completed));
+    assert!(last().await.finished_at.is_some_and(|at| at > died));
+}
+
+async fn one_schedule_is_told_as_in_the_list(kit: Kit) {
+    let told = async |name| kit.scheduled_job(&id(name)).await.expect("the store looks");
+    assert_eq!(told("a").await, None);
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
+    kit.define(elaborate(&kit), None).await;
+    kit.fire_due("a").await;
+    for name in ["a", "elaborate"] {
+        assert_eq!(told(name).await, Some(kit.schedule_of(&id(name)).await));
+    }
+}
+
+async fn a_paused_schedule_does_not_fire_and_keeps_its_place(kit: Kit) {
+    let due = kit.now().await;
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    assert!(kit.pause_schedule(&id("a")).await.expect("the store pauses"));
+    let before = kit.only_schedule().await;
+    assert!(before.paused);
+    assert_eq!(before.next, Some(due));
+    assert_eq!(kit.fire_due("a").await, Fired::Stale);
+    assert_eq!(kit.only_schedule().await, before);
+    assert_eq!(kit.count().await.total(), 0);
+}
+
+async fn a_resumed_schedule_goes_on_from_the_next_occurrence_given(kit: Kit) {
+    let due = kit.now().await;
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    let firing = Firing::new(&kit.only_schedule().await, due, Some(due + kit.units(60)));
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    let next = kit.now().await + Duration::from_millis(1);
+    assert!(kit.resume_schedule(&id("a"), Some(next)).await.expect("the store resumes"));
+    let record = kit.only_schedule().await;
+    assert_eq!((record.paused, record.next), (false, Some(next)));
+    assert_eq!(kit.fire_one(firing).await, Fired::Stale, "what came meanwhile is past");
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+}
+
+async fn pausing_and_resuming_tell_whether_anything_changed(kit: Kit) {
+    let pause = async || kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    let next = kit.now().await + kit.units(60);
+    let resume = async |next| kit.resume_schedule(&id("a"), next).await.expect("it resumes");
+    assert!(!pause().await && !resume(Some(next)).await, "there is none");
+    kit.define(kit.every_minute("a"), Some(next)).await;
+    assert!(!resume(None).await);
+    assert_eq!(kit.only_schedule().await.next, Some(next), "nothing changed");
+    assert!(pause().await && !pause().await);
+    assert!(resume(Some(next)).await && !resume(None).await);
+    assert_eq!(kit.only_schedule().await.next, Some(next));
+}
+
+async fn a_change_of_definition_does_not_resume(kit: Kit) {
+    let next = kit.now().await + kit.units(60);
+    let mut schedule = kit.every_minute("a");
+    kit.define(schedule.clone(), Some(next)).await;
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    schedule.misfire = Misfire::Skip;
+    kit.define(schedule, Some(next)).await;
+    assert!(kit.only_schedule().await.paused);
+    kit.cancel(&id("a")).await.expect("the store cancels");
+    kit.define(kit.every_minute("a"), Some(next)).await;
+    assert!(!kit.only_schedule().await.paused, "it is another");
+}
+
+async fn where_the_limit_is_used_up_there_is_no_next_occurrence(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.limit = std::num::NonZeroU64::new(2);
+    schedule.overlap = Overlap::Allow;
+    kit.define(schedule.clone(), Some(kit.now().await)).await;
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert!(kit.only_schedule().await.next.is_some());
+    assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    assert_eq!(kit.only_schedule().await.next, None);
+
+    // Nor does another definition, or a pause, bring it back; a higher limit does.
+    let next = Some(kit.now().await + kit.units(60));
+    schedule.misfire = Misfire::Skip;
+    kit.define(schedule.clone(), next).await;
+    assert_eq!(kit.only_schedule().await.next, None);
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    kit.resume_schedule(&id("a"), next).await.expect("the store resumes");
+    assert_eq!(kit.only_schedule().await.next, None);
+    schedule.limit = std::num::NonZeroU64::new(3);
+    kit.define(schedule, next).await;
+    assert_eq!(kit.only_schedule().await.next, next);
 }
 
 async fn a_store_without_schedules_lists_none(kit: Kit) {
@@ -261,6 +390,21 @@ async fn a_schedule_that_moves_fires_in_its_new_queue(kit: Kit) {
     kit.assert_unknown(job).await;
     let claimed = kit.worker_in(&queue("elsewhere")).claim_one().await;
     assert_eq!(claimed.spec.id, job);
+}
+
+async fn a_schedule_that_moves_keeps_its_counts_and_its_pause(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    kit.define(schedule.clone(), Some(kit.now().await)).await;
+    let fired = [kit.fire_due("a").await, kit.fire_due("a").await, kit.fire_due("a").await];
+    assert!(matches!(fired, [Fired::Job(_), Fired::Queued, Fired::Overlapped]), "{fired:?}");
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    schedule.queue = queue("elsewhere");
+    kit.define(schedule, None).await;
+    let record = kit.only_schedule().await;
+    assert_eq!((record.fired, record.paused), (1, true));
+    // What was queued stays behind.
+    assert_eq!((record.overlapped, record.queued, record.last), (2, None, None));
 }
 
 async fn a_schedule_that_moved_is_stale_for_who_saw_it_before(kit: Kit) {
@@ -316,6 +460,11 @@ fn elaborate(kit: &Kit) -> Schedule {
     let mut schedule = Schedule::new(id("elaborate"), kit.queue.clone(), timing, template);
     schedule.overlap = Overlap::Allow;
     schedule.misfire = Misfire::Skip;
+    schedule.misfire_within = Some(Duration::from_millis(3_600_123));
+    schedule.starts = Some(Timestamp::from_millis(1_764_201_600_001));
+    schedule.ends = Some(Timestamp::from_millis(4_764_201_600_001));
+    schedule.limit = std::num::NonZeroU64::new(1 << 40);
+    schedule.jitter = Some(Duration::from_millis(1_500));
     schedule.enabled = false;
     schedule.origin = Origin::Code { app: AppName::new("shop").expect("a valid name") };
     schedule

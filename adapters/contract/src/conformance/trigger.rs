@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::schedules::id;
 use super::{Kit, case_list};
-use crate::{Fired, JobState, Outcome, Payload, Priority, Scope, Trigger, Triggered};
+use crate::{
+    Fired, JobState, Outcome, Overlap, Payload, Priority, Scope, Trigger, TriggerOverlap, Triggered,
+};
 
 case_list! {
     "trigger", __conformance_trigger:
@@ -12,7 +14,14 @@ case_list! {
     a_trigger_tells_the_queue,
     a_trigger_of_a_disabled_schedule_works,
     a_trigger_sent_again_makes_no_second_job,
-    two_triggers_make_two_jobs,
+    a_trigger_beside_a_run_that_is_not_settled_makes_nothing,
+    a_trigger_beside_a_run_by_hand_makes_nothing_either,
+    a_trigger_makes_a_job_once_the_runs_before_are_settled,
+    where_overlap_is_allowed_triggers_stand_beside_each_other,
+    a_trigger_that_may_overlap_does_whatever_the_schedule_says,
+    of_two_triggers_at_once_one_makes_a_job,
+    the_last_run_by_hand_is_told_with_its_end,
+    a_trigger_of_a_paused_schedule_works,
     a_trigger_of_what_is_not_there_makes_nothing,
     a_trigger_of_a_cancelled_schedule_makes_nothing,
     a_trigger_may_bring_its_own_payload,
@@ -77,11 +86,92 @@ async fn a_trigger_sent_again_makes_no_second_job(kit: Kit) {
     assert_eq!(kit.count().await.total(), 1);
 }
 
-async fn two_triggers_make_two_jobs(kit: Kit) {
+async fn a_trigger_beside_a_run_that_is_not_settled_makes_nothing(kit: Kit) {
+    for overlap in [Overlap::Skip, Overlap::Queue] {
+        let mut schedule = kit.every_minute("a");
+        schedule.overlap = overlap;
+        kit.define(schedule, Some(kit.now().await)).await;
+        let Fired::Job(job) = kit.fire_due("a").await else { panic!("it is due") };
+        let before = kit.snapshot().await;
+        assert_eq!(trigger_it(&kit, plain(&kit)).await, Triggered::Overlapped(job));
+        assert_eq!(kit.snapshot().await, before);
+        complete_one(&kit).await;
+        // Else it would be the same occurrence.
+        kit.pass(1).await;
+    }
+}
+
+async fn a_trigger_beside_a_run_by_hand_makes_nothing_either(kit: Kit) {
     kit.define(kit.every_minute("a"), None).await;
-    trigger_it(&kit, plain(&kit)).await;
-    trigger_it(&kit, plain(&kit)).await;
-    assert_eq!(kit.count().await.waiting, 2, "whatever the overlap policy");
+    let first = plain(&kit);
+    trigger_it(&kit, first.clone()).await;
+    assert_eq!(trigger_it(&kit, plain(&kit)).await, Triggered::Overlapped(first.job));
+    assert_eq!(kit.count().await.waiting, 1);
+}
+
+async fn a_trigger_makes_a_job_once_the_runs_before_are_settled(kit: Kit) {
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
+    kit.fire_due("a").await;
+    complete_one(&kit).await;
+    for _ in 0..2 {
+        assert!(matches!(trigger_it(&kit, plain(&kit)).await, Triggered::Enqueued(_)));
+        complete_one(&kit).await;
+    }
+}
+
+async fn where_overlap_is_allowed_triggers_stand_beside_each_other(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Allow;
+    kit.define(schedule, Some(kit.now().await)).await;
+    kit.fire_due("a").await;
+    for _ in 0..2 {
+        assert!(matches!(trigger_it(&kit, plain(&kit)).await, Triggered::Enqueued(_)));
+    }
+    assert_eq!(kit.count().await.waiting, 3);
+}
+
+async fn a_trigger_that_may_overlap_does_whatever_the_schedule_says(kit: Kit) {
+    kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
+    kit.fire_due("a").await;
+    for _ in 0..2 {
+        let mut trigger = plain(&kit);
+        trigger.overlap = TriggerOverlap::Allow;
+        assert!(matches!(trigger_it(&kit, trigger).await, Triggered::Enqueued(_)));
+    }
+    assert_eq!(kit.count().await.waiting, 3);
+    assert_eq!(kit.fire_due("a").await, Fired::Overlapped);
+}
+
+async fn of_two_triggers_at_once_one_makes_a_job(kit: Kit) {
+    let another = kit.another().await;
+    kit.define(kit.every_minute("a"), None).await;
+    let (here, there) = tokio::join!(kit.trigger(plain(&kit)), another.trigger(plain(&kit)));
+    let made = [here, there].map(|triggered| triggered.expect("the store triggers"));
+    let enqueued = made.iter().filter(|made| matches!(made, Triggered::Enqueued(_))).count();
+    assert_eq!(enqueued, 1, "{made:?}");
+    assert_eq!(kit.count().await.waiting, 1);
+}
+
+async fn the_last_run_by_hand_is_told_with_its_end(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    let before = kit.now().await;
+    let trigger = plain(&kit);
+    trigger_it(&kit, trigger.clone()).await;
+    let record = kit.only_schedule().await;
+    let run = record.by_hand.expect("there was one");
+    assert_eq!((run.job, run.state), (trigger.job, Some(JobState::Waiting)));
+    assert!(before <= run.occurrence && run.occurrence <= kit.now().await);
+    assert_eq!((record.last, record.fired), (None, 0));
+    complete_one(&kit).await;
+    let run = kit.only_schedule().await.by_hand.expect("there was one");
+    assert_eq!((run.job, run.state), (trigger.job, Some(JobState::Completed)));
+    assert!(run.finished_at.is_some());
+}
+
+async fn a_trigger_of_a_paused_schedule_works(kit: Kit) {
+    kit.define(kit.every_minute("a"), None).await;
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    assert!(matches!(trigger_it(&kit, plain(&kit)).await, Triggered::Enqueued(_)));
 }
 
 async fn a_trigger_of_what_is_not_there_makes_nothing(kit: Kit) {
@@ -132,10 +222,13 @@ async fn a_triggered_job_is_about_what_its_schedule_says_or_else_the_trigger(kit
         let mut schedule = kit.every_minute("a");
         schedule.template.scope = own.map(Scope::tenant);
         kit.define(schedule, None).await;
-        let mut trigger = Trigger::new(id("a"), kit.id(), kit.units(4));
+        let mut trigger = Trigger::new(id("a"), kit.by_hand_id(), kit.units(4));
         trigger.scope = Some(Scope::tenant("trigger"));
         trigger_it(&kit, trigger).await;
-        let spec = kit.worker().claim_one().await.spec;
+        let mut worker = kit.worker();
+        let claimed = worker.claim_one().await;
+        worker.settle(&claimed, Outcome::Complete).await;
+        let spec = claimed.spec;
         let scope = spec.provenance.as_ref().and_then(|provenance| provenance.scope.as_ref());
         assert_eq!(scope.map(|scope| scope.tenant.as_str()), Some(expected));
     }
@@ -144,7 +237,7 @@ async fn a_triggered_job_is_about_what_its_schedule_says_or_else_the_trigger(kit
 async fn the_result_of_a_triggered_job_is_kept(kit: Kit) {
     let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
     kit.define(kit.every_minute("a"), None).await;
-    let trigger = Trigger::new(id("a"), kit.id(), kit.units(4));
+    let trigger = Trigger::new(id("a"), kit.by_hand_id(), kit.units(4));
     trigger_it(&kit, trigger.clone()).await;
     let mut worker = kit.worker();
     let claimed = worker.claim_one().await;
@@ -159,9 +252,12 @@ async fn the_result_of_a_triggered_job_is_kept(kit: Kit) {
 async fn a_trigger_does_not_touch_the_cadence(kit: Kit) {
     kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
     assert!(matches!(kit.fire_due("a").await, Fired::Job(_)));
+    complete_one(&kit).await;
     let before = kit.only_schedule().await;
     trigger_it(&kit, plain(&kit)).await;
-    assert_eq!(kit.only_schedule().await, before);
+    let after = kit.only_schedule().await;
+    assert_eq!((after.next, after.last, after.fired), (before.next, before.last, before.fired));
+    assert_eq!(after.revision, before.revision);
 }
 
 async fn a_trigger_of_a_schedule_that_moved_goes_to_its_new_queue(kit: Kit) {
@@ -176,9 +272,16 @@ async fn a_trigger_of_a_schedule_that_moved_goes_to_its_new_queue(kit: Kit) {
 }
 
 fn plain(kit: &Kit) -> Trigger {
-    Trigger::new(id("a"), kit.id(), kit.units(600))
+    Trigger::new(id("a"), kit.by_hand_id(), kit.units(600))
 }
 
 async fn trigger_it(kit: &Kit, trigger: Trigger) -> Triggered {
     kit.trigger(trigger).await.expect("the store triggers")
+}
+
+/// Claims the first job and completes it.
+async fn complete_one(kit: &Kit) {
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
+    worker.settle(&claimed, Outcome::Complete).await;
 }

@@ -27,8 +27,8 @@ case_list! {
     a_lease_that_begins_wakes_the_sweeper,
     a_new_schedule_wakes_the_clock,
     a_changed_schedule_wakes_the_clock,
-    a_cancelled_schedule_wakes_the_clock,
-    a_fired_schedule_wakes_the_clock,
+    a_resumed_schedule_wakes_the_clock,
+    the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock,
     a_sweep_tells_of_work,
 }
 
@@ -91,7 +91,7 @@ async fn a_triggered_job_wakes_a_worker(kit: Kit) {
     let schedule = kit.every_minute("a");
     kit.define(schedule.clone(), None).await;
     assert_wakes_worker(&kit, async || {
-        let trigger = crate::Trigger::new(schedule.id.clone(), kit.id(), kit.units(60));
+        let trigger = crate::Trigger::new(schedule.id.clone(), kit.by_hand_id(), kit.units(60));
         kit.trigger(trigger).await.expect("the store triggers");
     })
     .await;
@@ -257,8 +257,9 @@ async fn a_lease_that_begins_wakes_the_sweeper(kit: Kit) {
 }
 
 async fn a_new_schedule_wakes_the_clock(kit: Kit) {
+    let next = kit.now().await;
     assert_wakes_clock(&kit, async || {
-        kit.define(kit.every_minute("a"), None).await;
+        kit.define(kit.every_minute("a"), Some(next)).await;
     })
     .await;
 }
@@ -266,28 +267,40 @@ async fn a_new_schedule_wakes_the_clock(kit: Kit) {
 async fn a_changed_schedule_wakes_the_clock(kit: Kit) {
     let mut schedule = kit.every_minute("a");
     kit.define(schedule.clone(), None).await;
-    schedule.enabled = false;
+    schedule.misfire = crate::Misfire::Skip;
+    let next = kit.now().await;
     assert_wakes_clock(&kit, async || {
-        kit.define(schedule.clone(), None).await;
+        kit.define(schedule.clone(), Some(next)).await;
     })
     .await;
 }
 
-async fn a_cancelled_schedule_wakes_the_clock(kit: Kit) {
+async fn a_resumed_schedule_wakes_the_clock(kit: Kit) {
     let schedule = kit.every_minute("a");
     kit.define(schedule.clone(), None).await;
+    kit.pause_schedule(&schedule.id).await.expect("the store pauses");
+    let next = kit.now().await;
     assert_wakes_clock(&kit, async || {
-        kit.cancel(&schedule.id).await.expect("the store cancels");
+        kit.resume_schedule(&schedule.id, Some(next)).await.expect("the store resumes");
     })
     .await;
 }
 
-async fn a_fired_schedule_wakes_the_clock(kit: Kit) {
+async fn the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock(kit: Kit) {
     let due = kit.now().await;
-    kit.define(kit.every_minute("a"), Some(due)).await;
-    let firing = Firing::new(&kit.only_schedule().await, due, Some(due + kit.units(60)));
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = crate::Overlap::Queue;
+    kit.define(schedule, Some(due)).await;
+    kit.fire_due("a").await;
+    kit.pass(1).await;
+    let record = kit.only_schedule().await;
+    let occurrence = record.next.expect("there is a next one");
+    let later = Some(kit.now().await + kit.units(600));
+    kit.fire_one(Firing::new(&record, occurrence, later)).await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim_one().await;
     assert_wakes_clock(&kit, async || {
-        kit.fire_one(firing.clone()).await;
+        worker.settle(&claimed, crate::Outcome::Complete).await;
     })
     .await;
 }
@@ -326,11 +339,12 @@ async fn assert_wakes_sweeper(kit: &Kit, happens: impl AsyncFnOnce()) {
 }
 
 async fn assert_wakes_clock(kit: &Kit, happens: impl AsyncFnOnce()) {
-    let seen = kit.scheduled_jobs().await.expect("the store lists schedules");
+    let seen = kit.due(None, 10).await.expect("the store looks");
     assert_wakes_after(kit, kit.wait(Watch::Schedules(seen.ticket)), happens).await;
-    let now = kit.scheduled_jobs().await.expect("the store lists schedules");
+    let now = kit.due(None, 10).await.expect("the store looks");
     let old: Ticket = seen.ticket;
     assert_ne!(now.ticket, old, "a look at the change has seen it");
+    assert!(now.queues.iter().any(|due| !due.records.is_empty()), "something is due");
 }
 
 /// `wait` is under way when `happens` happens, and returns in time.

@@ -1,6 +1,7 @@
 -- A worker's whole conversation with a queue: settles what ended, claims what may run, in one step.
 --
--- KEYS The last four are passed only where there are other settlements than plain ones.
+-- KEYS The last two are passed only where a settlement is of a job of a schedule; the four before
+--      them only there, or where there are other settlements than plain ones.
 -- ARGV 1 process: the name of this process in `idle`
 --      2 incarnation  3 number of the exchange  4 jobs held once settled  5 jobs to claim at most
 --      6 1: the worker is alone  7 lease in ms  8 crashes allowed
@@ -127,10 +128,15 @@ for from = 15, 14 + plain, PIECE do
       call('HDEL', jobs, unpack(ids))
     end
   end
-  if is_awaited then
+  if is_awaited or runs then
     -- @include chunks
     -- @include announce
-    announce(ids or { unpack(ARGV, from + plain, upto + plain) })
+    ids = ids or { unpack(ARGV, from + plain, upto + plain) }
+    if is_awaited then announce(ids) end
+    if runs then
+      -- @include ends
+      note_ends(ids, 'C')
+    end
   end
 end
 
@@ -186,6 +192,10 @@ if kept > 0 then
     call('HINCRBY', meta, COUNTERS.C, #settled)
     cut_shelf(completed, keep.completed_count)
     if rare > 0 then announce(settled) end
+    if runs then
+      -- @include ends
+      note_ends(settled, 'C')
+    end
   end
 end
 
@@ -249,6 +259,10 @@ if #ARGV >= first_other then
   end
   flush_moves()
   if rare > 0 then announce(gone_ids) end
+  if runs then
+    -- @include ends
+    note_ends(gone_ids, gone_states)
+  end
   if has_added_solo then rare = rare + 1 end
   to_wake = to_wake + arrived
   soonest = earliest

@@ -20,6 +20,7 @@
 -- @include places
 -- @include finish
 -- @include announce
+-- @include ends
 -- @include requeue
 
 local MOST = 500
@@ -78,6 +79,7 @@ if #entries > 0 then
   end
   flush_moves()
   announce(gone_ids)
+  note_ends(gone_ids, gone_states)
 end
 if redis.call('SCARD', held) == 0 then
   redis.call('ZREM', workers, who)

@@ -53,11 +53,14 @@ pub(super) enum Step {
     Resume,
     Define(usize, Definition),
     CancelSchedule(usize),
+    PauseSchedule(usize),
+    ResumeSchedule(usize),
     /// Fires a schedule as it is now, or as somebody saw it before.
     Fire(Index, Run),
     /// A firing that was sent before, once more.
     FireAgain(Index),
-    Trigger(usize),
+    /// By hand; where it is said, beside whatever runs.
+    Trigger(usize, bool),
     TriggerAgain(Index),
 }
 
@@ -112,6 +115,8 @@ pub(super) enum Delivery {
 pub(super) struct Definition {
     pub(super) overlap: Overlap,
     pub(super) enabled: bool,
+    pub(super) once: bool,
+    pub(super) limit: Option<u64>,
     pub(super) payload: u8,
     /// In so many units; `None`: as it is.
     pub(super) next: Option<u32>,
@@ -122,6 +127,7 @@ pub(super) enum Run {
     InTime,
     Late,
     Missed,
+    Queued,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -144,9 +150,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Resume),
         2 => (0..SCHEDULES, any_definition()).prop_map(|(which, what)| Step::Define(which, what)),
         1 => (0..SCHEDULES).prop_map(Step::CancelSchedule),
+        1 => (0..SCHEDULES).prop_map(Step::PauseSchedule),
+        2 => (0..SCHEDULES).prop_map(Step::ResumeSchedule),
         6 => (index(), any_run()).prop_map(|(view, run)| Step::Fire(view, run)),
         1 => index().prop_map(Step::FireAgain),
-        1 => (0..SCHEDULES).prop_map(Step::Trigger),
+        2 => (0..SCHEDULES, prop::bool::weighted(0.3)).prop_map(|(which, forced)| Step::Trigger(which, forced)),
         1 => index().prop_map(Step::TriggerAgain),
     ]
 }
@@ -194,13 +202,27 @@ fn any_turn() -> impl Strategy<Value = Turn> {
 }
 
 fn any_definition() -> impl Strategy<Value = Definition> {
-    let overlap = prop_oneof![Just(Overlap::Skip), Just(Overlap::Allow)];
+    let overlap = prop_oneof![Just(Overlap::Skip), Just(Overlap::Allow), Just(Overlap::Queue)];
     let next = prop_oneof![3 => (0..6_u32).prop_map(Some), 1 => Just(None)];
-    (overlap, prop::bool::weighted(0.85), 0..2_u8, next).prop_map(
-        |(overlap, enabled, payload, next)| Definition { overlap, enabled, payload, next },
+    let limit = prop_oneof![3 => Just(None), 1 => (1..4_u64).prop_map(Some)];
+    let rarely = || prop::bool::weighted(0.15);
+    (overlap, rarely(), rarely(), limit, 0..2_u8, next).prop_map(
+        |(overlap, disabled, once, limit, payload, next)| Definition {
+            overlap,
+            enabled: !disabled,
+            once,
+            limit,
+            payload,
+            next,
+        },
     )
 }
 
 fn any_run() -> impl Strategy<Value = Run> {
-    prop_oneof![4 => Just(Run::InTime), 1 => Just(Run::Late), 1 => Just(Run::Missed)]
+    prop_oneof![
+        4 => Just(Run::InTime),
+        1 => Just(Run::Late),
+        1 => Just(Run::Missed),
+        2 => Just(Run::Queued),
+    ]
 }

@@ -2,8 +2,8 @@
 --
 -- Moves are gathered, and written by flush_moves: first the envelopes, then the places. Then
 -- `arrived` is how many jobs came to wait, `earliest` when the first of the delayed is due, and
--- `gone_ids` has the jobs whose end is to be announced.
-local stored, front, back, later, gone, gone_ids = {}, {}, {}, {}, {}, {}
+-- `gone_ids` has the jobs whose end is to be announced, `gone_states` how each ended.
+local stored, front, back, later, gone, gone_ids, gone_states = {}, {}, {}, {}, {}, {}, {}
 local arrived, earliest = 0, nil
 
 local function push(lists, priority, entry)
@@ -46,6 +46,7 @@ local function move(id, env, job, to, report, max_crashes, keep, now)
   job.state = to
   job.finished_at = now
   gone_ids[#gone_ids + 1] = id
+  gone_states[#gone_ids] = to
   if keep_finished(id, job, keep) then
     stored[#stored + 1] = id
     stored[#stored + 1] = write_header(job) .. body .. report

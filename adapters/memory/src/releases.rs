@@ -1,0 +1,61 @@
+//! Which processes declare schedules in their code, and so which releases of an application are
+//! live.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shiftwork_adapter::{Announcement, AppName, ReleaseId, Releases, ScheduleId, Timestamp};
+
+/// The processes that have announced themselves, by application.
+#[derive(Default)]
+pub(crate) struct Announced(BTreeMap<AppName, App>);
+
+#[derive(Default)]
+struct App {
+    processes: BTreeMap<String, Process>,
+    releases: BTreeMap<ReleaseId, Release>,
+    /// Counts the releases as they are first seen.
+    seen: u64,
+}
+
+struct Process {
+    release: ReleaseId,
+    until: Timestamp,
+}
+
+struct Release {
+    seen: u64,
+    declares: BTreeSet<ScheduleId>,
+}
+
+impl Announced {
+    pub(crate) fn announce(&mut self, announced: Announcement, now: Timestamp) -> Releases {
+        let Announcement { app, process, release, declares, lasts, .. } = announced;
+        let app = self.0.entry(app).or_default();
+        app.processes.insert(process, Process { release, until: now + lasts });
+        app.processes.retain(|_, process| process.until > now);
+        app.forget_dead();
+        app.releases.entry(release).or_insert_with(|| {
+            app.seen += 1;
+            Release { seen: app.seen, declares }
+        });
+        let latest = app.releases.iter().max_by_key(|(_, release)| release.seen);
+        let ruling = latest.map_or(release, |(id, _)| *id);
+        let declared = app.releases.values().flat_map(|release| release.declares.iter().cloned());
+        Releases::new(now, ruling, app.releases.len(), declared.collect())
+    }
+
+    pub(crate) fn withdraw(&mut self, app: &AppName, process: &str) {
+        if let Some(app) = self.0.get_mut(app) {
+            app.processes.remove(process);
+            app.forget_dead();
+        }
+    }
+}
+
+impl App {
+    fn forget_dead(&mut self) {
+        let Self { processes, releases, .. } = self;
+        let is_live = |id: &ReleaseId| processes.values().any(|process| process.release == *id);
+        releases.retain(|id, _| is_live(id));
+    }
+}
