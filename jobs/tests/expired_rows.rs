@@ -327,6 +327,22 @@ async fn a_row_that_a_trigger_keeps_is_told_of_without_what_the_trigger_says() {
 }
 
 #[tokio::test]
+async fn a_row_that_a_trigger_leaves_without_a_word_keeps_its_dependents_and_is_told_of() {
+    let database = Database::with_accounts(10, |_| old()).await;
+    database
+        .execute(
+            "CREATE TRIGGER hold BEFORE DELETE ON accounts WHEN old.id = 3
+             BEGIN SELECT RAISE(IGNORE); END",
+        )
+        .await;
+    let batches = purge(&database.accounts(), 4).await;
+    assert_eq!((deleted(&batches), failed(&batches)), (9, 1));
+    let told = "a row of accounts that a trigger leaves where it is";
+    assert_eq!(batches[0].failed.first, [told]);
+    assert_eq!(database.counts().await, [1, 2, 1, 2]);
+}
+
+#[tokio::test]
 async fn a_trigger_that_ends_the_transaction_fails_the_batch_and_spoils_no_connection() {
     let database = Database::with_accounts(2, |_| old()).await;
     database
@@ -338,7 +354,8 @@ async fn a_trigger_that_ends_the_transaction_fails_the_batch_and_spoils_no_conne
     for _ in 0..5 {
         let rows = database.accounts();
         let error = rows.delete_batch(CUT, 10, &mut Default::default()).await.unwrap_err();
-        let told = "could not delete what is expired: a constraint forbids it (SQLite's code 1811)";
+        let told = "could not delete what is expired, for a row of accounts that a trigger or \
+                    constraint keeps (SQLite's code 1811)";
         assert_eq!(error.to_string(), told);
     }
     assert_eq!(database.counts().await, [2, 4, 2, 4]);
@@ -632,6 +649,21 @@ async fn a_value_that_is_no_time_is_never_deleted_and_is_told_of_once_in_a_run()
         let skipped: Vec<_> = batches.iter().map(|batch| batch.skipped.count).collect();
         assert_eq!((deleted(&batches), skipped), (2, vec![bad, 0, 0]));
         assert_eq!(database.count("t").await as u64, bad);
+    }
+}
+
+#[tokio::test]
+async fn a_retention_longer_than_there_is_time_expires_nothing() {
+    let database = Database::new("CREATE TABLE t (id INTEGER PRIMARY KEY, at)").await;
+    let values = "INSERT INTO t (at) VALUES (100000000), (100000000000), ('1974-01-01 00:00:00')";
+    database.execute(values).await;
+    for format in [TimeFormat::Text, TimeFormat::UnixSeconds, TimeFormat::UnixMillis] {
+        let rows = rows(&database, format);
+        for older_than in [CUT - Duration::MAX, Timestamp::from_millis(i64::MIN)] {
+            assert_eq!(rows.count(older_than).await.unwrap().expired, 0, "{format:?}");
+            let batch = rows.delete_batch(older_than, 10, &mut Default::default()).await.unwrap();
+            assert_eq!((batch.deleted, batch.more), (0, false));
+        }
     }
 }
 

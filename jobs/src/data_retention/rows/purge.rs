@@ -35,6 +35,8 @@ struct Purge<'a> {
     /// The same for the whole batch: what was checked on it holds.
     connection: PoolConnection<Sqlite>,
     older_than: Value,
+    /// Which tables can hold a row by a foreign key, once that was asked.
+    holders: Option<Vec<String>>,
 }
 
 pub(super) async fn count(rows: &ExpiredRows, older_than: Timestamp) -> Result<Count, JobError> {
@@ -71,7 +73,7 @@ impl<'a> Purge<'a> {
         let connection = rows.pool.acquire().await;
         let connection = connection.map_err(|error| told("connect to the database", error))?;
         let older_than = rows.plan.format.parameter(older_than);
-        let mut purge = Self { rows, connection, older_than };
+        let mut purge = Self { rows, connection, older_than, holders: None };
         schema::check(&rows.plan, &mut purge.connection).await?;
         Ok(purge)
     }
@@ -160,18 +162,21 @@ impl<'a> Purge<'a> {
         let transaction = self.connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = transaction.map_err(|error| Trouble::of(DELETE, error))?;
         let deleted = delete_in(&mut transaction, self.rows, &self.older_than, part).await;
-        let (error, rolled_back) = match deleted {
+        let trouble = match deleted {
             // A deferred foreign key is looked at only now.
             Ok(deleted) => match transaction.commit().await {
                 Ok(()) => return Ok(deleted),
                 // Dropped with it, it rolls back before whatever comes next.
-                Err(error) => (error, true),
+                Err(error) => Trouble::of(DELETE, error),
             },
-            Err(error) => (error, transaction.rollback().await.is_ok()),
-        };
-        let trouble = match rolled_back {
-            true => Trouble::of(DELETE, error),
-            false => Trouble::Failed(told(DELETE, error)),
+            Err(trouble) => match (trouble, transaction.rollback().await) {
+                // A trigger ended the transaction by itself: no half of it can be tried here.
+                (Trouble::Held(hold), Err(_)) => {
+                    let why = self.held(hold).await;
+                    Trouble::Failed(format!("could not {DELETE}, for {why}").into())
+                }
+                (trouble, _) => trouble,
+            },
         };
         if matches!(trouble, Trouble::Failed(_)) {
             // Some errors end the transaction by themselves, which sqlx does not notice: it would
@@ -185,19 +190,27 @@ impl<'a> Purge<'a> {
     /// what nobody should read in a log, such as an address.
     async fn held(&mut self, hold: Hold) -> String {
         let table = self.rows.plan.table.told();
-        let code = match hold {
-            Hold::ForeignKey => {
-                let holders = schema::holders(&self.rows.plan, &mut self.connection).await;
-                return match holders.unwrap_or_default().as_slice() {
-                    [] => format!("a row of {table} that a foreign key refers to"),
-                    holders => {
-                        format!("a row of {table} that {} still refers to", holders.join(" or "))
-                    }
-                };
+        match hold {
+            Hold::ForeignKey => match self.holders().await.join(" or ").as_str() {
+                "" => format!("a row of {table} that a foreign key still refers to"),
+                holders => format!("a row of {table} that {holders} still refers to"),
+            },
+            Hold::Other(code) => {
+                format!(
+                    "a row of {table} that a trigger or constraint keeps (SQLite's code {code})"
+                )
             }
-            Hold::Other(code) => code,
-        };
-        format!("a row of {table} that a trigger or constraint keeps (SQLite's code {code})")
+            Hold::Ignored => format!("a row of {table} that a trigger leaves where it is"),
+        }
+    }
+
+    /// Looked up once, however many rows are held. Where it fails, the row is told of without.
+    async fn holders(&mut self) -> &[String] {
+        if self.holders.is_none() {
+            let holders = schema::holders(&self.rows.plan, &mut self.connection).await;
+            self.holders = Some(holders.unwrap_or_default());
+        }
+        self.holders.as_deref().unwrap_or_default()
     }
 }
 
@@ -209,13 +222,25 @@ async fn delete_in(
     rows: &ExpiredRows,
     older_than: &Value,
     part: &[Place],
-) -> Result<u64, sqlx::Error> {
+) -> Result<u64, Trouble> {
     let (Some(first), Some(last)) = (part.first(), part.last()) else { return Ok(0) };
     let limit = u32::try_from(part.len()).unwrap_or(u32::MAX);
+    let query =
+        |statement: &Statement| bind(sqlx::query(statement.sql()), older_than, first, last, limit);
     let mut deleted = 0;
     for statement in &rows.statements.delete {
-        let query = bind(sqlx::query(statement.sql()), older_than, first, last, limit);
-        deleted = query.execute(&mut **transaction).await?.rows_affected();
+        let done = query(statement).execute(&mut **transaction).await;
+        deleted = done.map_err(|error| Trouble::of(DELETE, error))?.rows_affected();
+    }
+    if deleted < u64::from(limit) {
+        // Others deleted or restored some meanwhile, or a trigger said RAISE(IGNORE). Then their
+        // dependents are gone, and they are not.
+        let left = query(&rows.statements.left).fetch_one(&mut **transaction).await;
+        let left: i64 =
+            left.and_then(|row| row.try_get(0)).map_err(|error| Trouble::of(DELETE, error))?;
+        if left > 0 {
+            return Err(Trouble::Held(Hold::Ignored));
+        }
     }
     Ok(deleted)
 }
@@ -246,5 +271,70 @@ fn add(left: &mut LeftBehind, count: u64, told: impl FnOnce() -> String) {
         if !left.first.contains(&told) {
             left.first.push(told);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::data_retention::{Dependents, TimeFormat};
+    use crate::days;
+
+    const CUT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    /// Four expired rows, of 10 to 13 seconds, each with a dependent.
+    async fn rows() -> ExpiredRows {
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER);
+             CREATE TABLE uses (t_id INTEGER);
+             INSERT INTO t VALUES (1, 1600000010), (2, 1600000011), (3, 1600000012), (4, 1600000013);
+             INSERT INTO uses SELECT id FROM t;";
+        sqlx::raw_sql(schema).execute(&pool).await.unwrap();
+        ExpiredRows::of(pool, "t")
+            .deleted_at("at", TimeFormat::UnixSeconds)
+            .older_than(days(90))
+            .with_dependents(Dependents::in_table("uses", "t_id"))
+            .build()
+            .unwrap()
+    }
+
+    /// How many are deleted of all that is found, where this happens between the two, and what
+    /// stays.
+    async fn delete_after(meanwhile: &'static str) -> (u64, Vec<i64>, Vec<i64>) {
+        let rows = rows().await;
+        let mut purge = Purge::begin(&rows, CUT).await.unwrap();
+        let page = purge.page(&RowCursor::default(), 10).await.unwrap();
+        assert_eq!(page.len(), 4);
+        sqlx::raw_sql(meanwhile).execute(&mut *purge.connection).await.unwrap();
+        let mut batch = Batch::default();
+        purge.delete_page(&page, &mut RowCursor::default(), &mut batch).await.unwrap();
+        assert_eq!(batch.failed.count, 0);
+        let ids = sqlx::query_scalar("SELECT id FROM t ORDER BY id");
+        let ids = ids.fetch_all(&mut *purge.connection).await.unwrap();
+        let uses = sqlx::query_scalar("SELECT t_id FROM uses ORDER BY t_id");
+        (batch.deleted, ids, uses.fetch_all(&mut *purge.connection).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_restored_after_it_was_found_stays_with_its_dependents() {
+        let restored = "UPDATE t SET at = NULL WHERE id = 2";
+        assert_eq!(delete_after(restored).await, (3, vec![2], vec![2]));
+        let deleted_again = "UPDATE t SET at = 1700000000 WHERE id = 2";
+        assert_eq!(delete_after(deleted_again).await, (3, vec![2], vec![2]));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_somebody_else_deleted_meanwhile_is_no_failure() {
+        assert_eq!(delete_after("DELETE FROM t WHERE id > 1").await, (1, vec![], vec![2, 3, 4]));
+    }
+
+    #[tokio::test]
+    async fn rows_that_come_to_be_expired_meanwhile_make_no_batch_larger() {
+        let more =
+            "INSERT INTO t SELECT id + 10, at FROM t; INSERT INTO uses SELECT id + 10 FROM t";
+        let (deleted, ids, _) = delete_after(more).await;
+        assert_eq!((deleted, ids.len()), (4, 4));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Statements {
     pub(super) next: Statement,
     /// Deletes what is expired of a part, dependents first and the rows themselves last.
     pub(super) delete: Vec<Statement>,
+    /// How many expired rows a part has.
+    pub(super) left: Statement,
 }
 
 impl Statement {
@@ -68,6 +70,7 @@ impl Statements {
             first: statement(format!("{page} {order}")),
             next: statement(format!("{page} AND ({at}, {key}) > (?2, ?3) {order}")),
             delete,
+            left: statement(format!("SELECT count(*) FROM ({part})")),
         }
     }
 }
@@ -146,6 +149,35 @@ mod tests {
             // All that is soft-deleted, and nothing else.
             let unreadable = steps(&pool, &all.unreadable).await;
             assert!(unreadable.contains("INDEX accounts_deleted"), "{unreadable}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_column_that_is_not_there_is_never_taken_for_a_text() {
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, at INTEGER);
+                      CREATE TABLE uses (id INTEGER PRIMARY KEY, t_id INTEGER);
+                      CREATE TABLE deep (uses_id INTEGER);";
+        sqlx::raw_sql(schema).execute(&pool).await.unwrap();
+        let texts = sqlx::query("SELECT \"nowhere\" FROM t").execute(&pool).await.is_ok();
+        for misspelt in ["key", "at", "column", "own key", "own column"] {
+            let name = |place, name| if place == misspelt { "nowhere" } else { name };
+            let own = Dependents::in_table("deep", name("own column", "uses_id"));
+            let uses = Dependents::in_table("uses", name("column", "t_id"));
+            let rows = ExpiredRows::of(pool.clone(), "t")
+                .deleted_at(name("at", "at"), TimeFormat::UnixSeconds)
+                .older_than(days(90))
+                .key(name("key", "id"))
+                .with_dependents(uses.with_dependents(name("own key", "id"), own))
+                .build()
+                .unwrap();
+            let mut refused = false;
+            for statement in &rows.statements.delete {
+                if let Err(error) = sqlx::query(statement.sql()).execute(&pool).await {
+                    refused |= error.to_string().contains("no such column: ");
+                }
+            }
+            assert!(refused, "{misspelt}; lone names are texts here: {texts}");
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Hold {
     ForeignKey,
     /// A trigger or another constraint, by SQLite's code.
     Other(i32),
+    /// A trigger that left the row where it is, and said nothing.
+    Ignored,
 }
 
 impl Trouble {
