@@ -3,9 +3,9 @@
 //! How a batch goes, on one connection of the pool:
 //! 1. [`schema`] looks whether the tables and columns are there, and that nothing is orphaned.
 //! 2. The next expired rows are looked for, by their time and key, without a lock.
-//! 3. They and their dependents are deleted in one transaction, by [`purge`]. If a row among them is
-//!    held by the schema, each half is deleted by itself, and so on: that row is told of, and the
-//!    others go.
+//! 3. They and their dependents are deleted in one transaction, by [`purge`]. If a row among them
+//!    is held by the schema, each half is deleted by itself, and so on: that row is told of, and
+//!    the others go.
 //!
 //! What always holds: a transaction deletes no row that is not expired when it deletes it, no more
 //! than it was told to, and none without its declared dependents.
@@ -37,14 +37,13 @@ use super::{Batch, Count, RetentionTarget};
 /// them: accounts that were closed, documents in the bin. Of a SQLite database, through sqlx.
 ///
 /// ```
-/// use shiftwork::{JobError, Timestamp};
-/// use shiftwork_jobs::data_retention::{
-///     Dependents, ExpiredRows, RetentionTarget, RetentionTargets, TimeFormat,
-/// };
+/// use shiftwork_jobs::data_retention::{Dependents, ExpiredRows, RetentionTargets, TimeFormat};
 /// use shiftwork_jobs::days;
 /// use sqlx::SqlitePool;
 /// use sqlx::sqlite::SqliteConnectOptions;
 ///
+/// # use shiftwork::Timestamp;
+/// # use shiftwork_jobs::data_retention::RetentionTarget;
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
@@ -70,8 +69,8 @@ use super::{Batch, Count, RetentionTarget};
 ///     .older_than(days(90))
 ///     .with_dependents(Dependents::in_table("sessions", "account_id"))
 ///     .build()?;
-/// # let count = accounts.count(Timestamp::now() - days(90)).await.map_err(|error| error.to_string())?;
-/// # assert_eq!(count.expired, 1);
+/// # let count = accounts.count(Timestamp::now() - days(90)).await;
+/// # assert_eq!(count.map_err(|error| error.to_string())?.expired, 1);
 /// let targets = RetentionTargets::new().with(accounts);
 /// # Ok(())
 /// # }
@@ -86,19 +85,21 @@ use super::{Batch, Count, RetentionTarget};
 /// transaction for each. Only rows of the table count in them and in reports, not their dependents.
 ///
 /// # Dependents
-/// What refers to an expired row is deleted with it if it is [declared](ExpiredRowsBuilder::with_dependents),
-/// or if its foreign key says `ON DELETE CASCADE`. sqlx has connections enforce foreign keys unless
-/// it is told not to. On a connection that does not, a foreign key to what is deleted that is not
-/// declared as dependents is an error, and nothing is deleted.
+/// What refers to an expired row is deleted with it if it is
+/// [declared](ExpiredRowsBuilder::with_dependents), or if its foreign key says `ON DELETE CASCADE`.
+/// sqlx has connections enforce foreign keys unless it is told not to. On a connection that does
+/// not, a foreign key to what is deleted that is not declared as dependents is an error, and
+/// nothing is deleted.
 ///
 /// A row that something else still refers to, or that a trigger keeps, stays, and so do its
 /// dependents: the others go, and the run then fails and tells how many stayed and what by. Keys
 /// and whatever else is in a row are in no log and no error.
 ///
 /// # The table
-/// The key is one column, the primary key or one with a `UNIQUE` index of its own, of numbers, texts
-/// or blobs. Keys of several columns and virtual tables cannot be purged. A table or a column that is
-/// not there is an error that trying again does not help.
+/// The key is one column, the primary key or one with a `UNIQUE` index of its own, of numbers,
+/// texts or blobs; the table may be `WITHOUT ROWID`. Keys of several columns and virtual tables
+/// cannot be purged. A table or a column that is not there is an error that trying again does not
+/// help.
 ///
 /// An index on the time and the key finds what is expired without a look at what is not:
 ///
@@ -110,12 +111,13 @@ use super::{Batch, Count, RetentionTarget};
 /// soft-deleted once, to find values that are no times.
 ///
 /// # Busy databases
-/// The rows are looked for before the database is locked for writing. A batch waits for other writers as long as the `busy_timeout` of its connection, five seconds by
-/// sqlx's default, and is then an error that another attempt may not meet.
+/// Rows are looked for before the database is locked for writing. A batch waits for other writers
+/// as long as the `busy_timeout` of its connection, five seconds by sqlx's default, and is then an
+/// error that another attempt may not meet.
 ///
 /// # Cancellation
-/// A transaction whose future is dropped is rolled back, unless it is just being committed: a row is
-/// deleted with its dependents or not at all.
+/// A transaction whose future is dropped is rolled back, unless it is just being committed: a row
+/// is deleted with its dependents or not at all.
 #[derive(Clone)]
 pub struct ExpiredRows {
     name: String,

@@ -157,8 +157,7 @@ impl<'a> Purge<'a> {
     /// Deletes rows that follow each other, and their dependents, all or none: as many as are still
     /// expired. What became expired among them meanwhile counts among them.
     async fn delete_part(&mut self, part: &[Place]) -> Result<u64, Trouble> {
-        // It waits for other writers here, where it has nothing to lose. One that begins by reading
-        // and then wants to write is refused at once if somebody wrote in between.
+        // The lock is taken here, where there is nothing to undo if other writers keep it too long.
         let transaction = self.connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = transaction.map_err(|error| Trouble::of(DELETE, error))?;
         let deleted = delete_in(&mut transaction, self.rows, &self.older_than, part).await;

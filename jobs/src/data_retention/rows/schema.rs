@@ -1,7 +1,7 @@
 //! Whether the database has what a target names, and whether dependents could be orphaned.
 //!
-//! It is looked at with each batch, on the connection that then deletes: enforcing foreign keys is a
-//! setting of a connection, and an attached database belongs to one.
+//! It is looked at with each batch, on the connection that then deletes: enforcing foreign keys is
+//! a setting of a connection, and an attached database belongs to one.
 
 use shiftwork::JobError;
 use sqlx::sqlite::SqliteConnection;

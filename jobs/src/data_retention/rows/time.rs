@@ -6,10 +6,10 @@ use super::value::Value;
 
 /// How a column holds a point in time: SQLite has no type for one.
 ///
-/// Of each only what is between 1973-03-03T09:46:40Z and 5138-11-16T09:46:40Z, the hundred millionth
-/// and the hundred thousand millionth second since 1970, is taken for a time. So seconds that are
-/// read as milliseconds are no times, and are not taken for data of 1970; neither is a 0 or a year
-/// 1 that stands for "never".
+/// Of each only what is between 1973-03-03T09:46:40Z and 5138-11-16T09:46:40Z, the hundred
+/// millionth and the hundred thousand millionth second since 1970, is taken for a time. So seconds
+/// that are read as milliseconds are no times, and are not taken for data of 1970; neither is a 0
+/// or a year 1 that stands for "never".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeFormat {
