@@ -5,6 +5,10 @@
 //! |---|---|---|
 //! | [`data-retention`](data_retention) | deletes for good what expired: soft-deleted rows, old backups | 02:00 UTC |
 //!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `sqlite` | no | `data_retention::ExpiredRows`: rows of a SQLite database, through sqlx 0.9; SQLite itself is compiled with it, which takes a C compiler |
+//!
 //! A program links the crate by naming it in code. One that gives a job what it needs names it
 //! anyway; one that only fires schedules says `use shiftwork_jobs as _;`.
 

@@ -2,6 +2,8 @@
 //!
 //! An application marks a row as deleted and keeps it for a while; backups pile up in a
 //! directory. Each such place is a [target](RetentionTarget), which the application registers:
+//! [files](ExpiredFiles) of a directory, rows of a SQLite database with the feature `sqlite`
+//! (`ExpiredRows`), or one of its own.
 //!
 //! ```
 //! use shiftwork::prelude::*;
@@ -72,6 +74,8 @@
 mod files;
 mod purge;
 mod report;
+#[cfg(feature = "sqlite")]
+mod rows;
 mod target;
 mod targets;
 mod walk;
@@ -84,6 +88,10 @@ use tracing::warn;
 pub use self::files::{ExpiredFiles, FilesInDir};
 use self::purge::{Order, Purged};
 pub use self::report::{LeftBehind, RetentionReport, TargetReport};
+#[cfg(feature = "sqlite")]
+pub use self::rows::{
+    Dependents, ExpiredRows, ExpiredRowsBuilder, InvalidRows, RowsOf, SoftDeletedRows, TimeFormat,
+};
 pub use self::target::{Batch, Count, RetentionTarget};
 pub use self::targets::RetentionTargets;
 

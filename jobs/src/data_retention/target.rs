@@ -26,7 +26,8 @@ use super::LeftBehind;
 /// stop, [`delete_batch`](Self::delete_batch) where it does not come to an end in time.
 ///
 /// # Example
-/// In SQL, a batch is one statement, here PostgreSQL's:
+/// For SQLite there is `ExpiredRows`, with the feature `sqlite`. In other databases, a batch is one
+/// statement, here PostgreSQL's:
 ///
 /// ```sql
 /// DELETE FROM users WHERE id IN (
