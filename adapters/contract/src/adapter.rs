@@ -200,7 +200,7 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// For [`Watch::Work`] that is a job to claim; it need not wake more than one of many waiters
     /// per job. For [`Watch::Sweep`] that is a sweep needed earlier than the answer with that
     /// ticket said. For [`Watch::Schedules`] a schedule that has something to fire earlier than the
-    /// answer of [`due`](Self::due) with that ticket said.
+    /// answer of [`due`](Self::due) with that ticket said; or that other releases are live since.
     async fn wait(&self, watch: Watch) -> Result<()>;
 
     // --- To look and operate ---

@@ -160,12 +160,12 @@ impl JobAdapter for MemoryAdapter {
     async fn announce(&self, announcement: Announcement) -> Result<Releases> {
         self.store.check_open("announce")?;
         let now = self.store.clock.now();
-        Ok(self.store.schedules.step(|schedules| schedules.announced.announce(announcement, now)))
+        Ok(self.store.schedules.step(|schedules| schedules.announce(announcement, now)))
     }
 
     async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {
         self.store.check_open("withdraw")?;
-        self.store.schedules.step(|schedules| schedules.announced.withdraw(app, process));
+        self.store.schedules.step(|schedules| schedules.withdraw(app, process));
         Ok(())
     }
 

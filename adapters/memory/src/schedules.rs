@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
-    Defined, Fired, Firing, FiringOf, LastRun, Overlap, QueueName, Schedule, ScheduleId,
-    ScheduleRecord, Ticket, Timestamp, Timing,
+    Announcement, AppName, Defined, Fired, Firing, FiringOf, LastRun, Overlap, QueueName, Releases,
+    Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
 };
 use tokio::sync::Notify;
 
@@ -39,7 +39,7 @@ pub(crate) struct Schedules {
     retired: u64,
     changes: u64,
     /// The processes that declare schedules.
-    pub(crate) announced: Announced,
+    announced: Announced,
 }
 
 /// A schedule as it is stored.
@@ -163,6 +163,18 @@ impl Schedules {
         &self,
     ) -> impl Iterator<Item = (&QueueName, &BTreeSet<(Timestamp, ScheduleId)>)> {
         self.due.iter()
+    }
+
+    /// Takes note of a process that declares schedules.
+    pub(crate) fn announce(&mut self, announced: Announcement, now: Timestamp) -> Releases {
+        let (releases, is_changed) = self.announced.announce(announced, now);
+        self.changes += u64::from(is_changed);
+        releases
+    }
+
+    /// Takes note that it is gone.
+    pub(crate) fn withdraw(&mut self, app: &AppName, process: &str) {
+        self.changes += u64::from(self.announced.withdraw(app, process));
     }
 
     /// Takes note of a run by hand; answers the one before it.

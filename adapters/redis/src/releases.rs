@@ -21,7 +21,8 @@ impl Store {
             .arg(process)
             .arg(release.to_string())
             .arg(millis(lasts))
-            .arg(ids.join(" "));
+            .arg(ids.join(" "))
+            .arg(&self.names.schedules);
         let mut reply = Reply::new(operation, self.call_home(operation, &cmd).await?);
         let now = Timestamp::from_millis(reply.int()?);
         let ruling = reply.text()?;
@@ -36,7 +37,7 @@ impl Store {
         let operation = "withdraw";
         self.check_open(operation)?;
         let mut cmd = script::WITHDRAW.call_on(&self.names.releases);
-        cmd.arg(app.as_str()).arg(process);
+        cmd.arg(app.as_str()).arg(process).arg(&self.names.schedules);
         self.call_home(operation, &cmd).await.map(drop)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::schedules::id;
 use super::{Kit, case_list};
-use crate::{Announcement, AppName, ReleaseId, Releases, ScheduleId};
+use crate::{Announcement, AppName, ReleaseId, Releases, ScheduleId, Watch};
 
 case_list! {
     "releases", __conformance_releases:
@@ -21,6 +21,7 @@ case_list! {
     withdrawing_what_is_not_there_does_nothing,
     a_release_that_declares_nothing_is_one,
     releases_are_the_same_to_all_processes_of_the_store,
+    who_waits_for_schedules_is_woken_when_a_release_comes_or_goes,
 }
 
 fn app(name: &str) -> AppName {
@@ -160,5 +161,19 @@ async fn releases_are_the_same_to_all_processes_of_the_store(kit: Kit) {
     let told = another.announce(said).await.expect("the store takes note");
     assert_eq!((told.ruling, told.live, told.declared), (release(2), 2, ids(&["a", "b"])));
     withdraw(&kit, "there").await;
+    assert_eq!(announce(&kit, "here", 1, &["a"]).await.live, 1);
+}
+
+async fn who_waits_for_schedules_is_woken_when_a_release_comes_or_goes(kit: Kit) {
+    announce(&kit, "here", 1, &["a"]).await;
+    for comes in [true, false] {
+        let seen = kit.due(None, 10).await.expect("the store looks").ticket;
+        let wait = kit.wait(Watch::Schedules(seen));
+        super::wakeups::assert_wakes_after(&kit, wait, async || match comes {
+            true => drop(announce(&kit, "there", 2, &["b"]).await),
+            false => withdraw(&kit, "there").await,
+        })
+        .await;
+    }
     assert_eq!(announce(&kit, "here", 1, &["a"]).await.live, 1);
 }

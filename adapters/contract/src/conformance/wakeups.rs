@@ -348,7 +348,7 @@ async fn assert_wakes_clock(kit: &Kit, happens: impl AsyncFnOnce()) {
 }
 
 /// `wait` is under way when `happens` happens, and returns in time.
-async fn assert_wakes_after(
+pub(super) async fn assert_wakes_after(
     kit: &Kit,
     wait: impl Future<Output = crate::Result<()>>,
     happens: impl AsyncFnOnce(),

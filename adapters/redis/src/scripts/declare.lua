@@ -2,6 +2,7 @@
 --
 -- ARGV 1 application  2 process  3 release  4 for how long the process counts as there, ms
 --      5 the ids of the schedules that the release declares, with spaces between them
+--      6 the channel on which schedules are told of: there are other releases now
 --
 -- Returns {now, the release that was first seen latest, how many are live, ids that any of them
 --      declares…}.
@@ -33,10 +34,12 @@ for i = 1, #all, 2 do
     end
   end
 end
+local is_changed = not seen[ARGV[3]]
 for release in pairs(seen) do
   if not live[release] then
     gone[#gone + 1] = 'r ' .. app .. ' ' .. release
     seen[release] = nil
+    is_changed = true
   end
 end
 local written = { own, ARGV[3] .. ' ' .. whole(now + ARGV[4]) }
@@ -47,6 +50,7 @@ if not seen[ARGV[3]] then
 end
 call_in_chunks('HDEL', releases, gone)
 redis.call('HSET', releases, unpack(written))
+if is_changed then redis.call('PUBLISH', ARGV[6], ARGV[3]) end
 
 local ruling, count, declared = ARGV[3], 0, {}
 for release, of in pairs(seen) do

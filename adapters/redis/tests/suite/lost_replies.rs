@@ -1,12 +1,14 @@
 //! A request that was executed and whose reply is lost is sent again, by the adapter itself, and
 //! the effect is that of one.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use crate::monitor::{calls, has};
 use crate::support::*;
+use crate::workload::by_hand;
 
 /// Does something of which one reply is lost.
 async fn lose<T>(
@@ -336,10 +338,43 @@ async fn a_trigger_makes_one_job() {
     let world = World::new();
     let adapter = world.adapter();
     let name = due(&adapter).await.schedule.id;
-    let trigger = Trigger::new(name, id(), Duration::from_secs(60));
-    let triggered = lose(&world, calls("enqueue"), adapter.trigger(trigger)).await.unwrap();
-    assert_eq!(triggered, Triggered::Enqueued(work()));
+    let trigger = Trigger::new(name.clone(), by_hand(), Duration::from_secs(60));
+    let triggering = adapter.trigger(trigger.clone());
+    let triggered = lose(&world, calls("trigger"), triggering).await.unwrap();
+    assert_eq!(triggered, Triggered::Enqueued(work()), "and does not overlap with itself");
     assert_eq!(world.other().counts(&work()).await.unwrap().total(), 1);
+    let stored = record(&world.other(), &name).await;
+    assert_eq!(stored.by_hand.map(|run| run.job), Some(trigger.job));
+}
+
+#[tokio::test]
+async fn what_is_due_once_makes_one_job_and_is_gone() {
+    let world = World::new();
+    let adapter = world.adapter();
+    let mut definition = schedule("once", &work());
+    definition.timing = Timing::Once { at: at(1) };
+    adapter.schedule(definition.clone(), Some(at(1))).await.unwrap();
+    let firing = Firing::new(&record(&adapter, &definition.id).await, at(1), None);
+    lose(&world, calls("fire"), adapter.fire(vec![firing])).await.unwrap();
+    assert_eq!(world.other().counts(&work()).await.unwrap().total(), 1);
+    assert!(world.other().scheduled_jobs().await.unwrap().records.is_empty());
+}
+
+#[tokio::test]
+async fn a_release_is_seen_once() {
+    let world = World::new();
+    let adapter = world.adapter();
+    let app = AppName::new("shop").unwrap();
+    let said = |process: &str, number: &str| {
+        let release = ReleaseId::parse(number).unwrap();
+        let lasts = Duration::from_secs(60);
+        Announcement::new(app.clone(), process.into(), release, BTreeSet::new(), lasts)
+    };
+    adapter.announce(said("old", "1")).await.unwrap();
+    let told = lose(&world, calls("declare"), adapter.announce(said("new", "2"))).await.unwrap();
+    assert_eq!((told.live, told.ruling), (2, ReleaseId::parse("2").unwrap()));
+    lose(&world, calls("withdraw"), adapter.withdraw(&app, "new")).await.unwrap();
+    assert_eq!(world.other().announce(said("old", "1")).await.unwrap().live, 1);
 }
 
 #[tokio::test]

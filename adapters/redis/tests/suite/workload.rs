@@ -1,6 +1,8 @@
 //! A workload that calls every method of the adapter, in all the ways that lead to other steps of
 //! its scripts. That the answers are right is shown elsewhere; here only that there are any.
 
+use std::collections::BTreeSet;
+
 use crate::support::*;
 
 /// A lease that passes soon.
@@ -217,14 +219,64 @@ async fn fire(adapter: &Arc<RedisAdapter>) {
     let fired = adapter.fire(vec![due.clone(), due, overlapping, missed, early]).await.unwrap();
     assert_eq!(&fired[2..], [Fired::Overlapped, Fired::Missed, Fired::Early]);
     record(adapter, &name).await;
+    queue_one(adapter, &first).await;
 
-    let trigger = Trigger::new(name.clone(), id(), Duration::from_secs(1));
+    // Beside the run that waits, and not.
+    let mut trigger = Trigger::new(name.clone(), by_hand(), Duration::from_secs(1));
+    assert!(matches!(adapter.trigger(trigger.clone()).await.unwrap(), Triggered::Overlapped(_)));
+    trigger.overlap = TriggerOverlap::Allow;
     adapter.trigger(trigger).await.unwrap();
+    assert!(adapter.pause_schedule(&name).await.unwrap());
+    assert!(adapter.resume_schedule(&name, at(1)).await.unwrap());
+    adapter.due(None, 10).await.unwrap();
+    announce(adapter).await;
+    // Jobs that one by one are enqueued otherwise than in a batch.
+    adapter.enqueue(&first, vec![job()]).await.unwrap();
     let mut moved = changed;
     moved.queue = second;
     adapter.schedule(moved, at(1)).await.unwrap();
     assert!(adapter.cancel(&name).await.unwrap());
     assert!(!adapter.cancel(&name).await.unwrap());
+}
+
+/// An occurrence is queued behind a run, and makes its job when that has ended; of a schedule that is
+/// due once.
+async fn queue_one(adapter: &Arc<RedisAdapter>, queue: &QueueName) {
+    let once = Timestamp::from_millis(5000);
+    let mut definition = schedule("once", queue);
+    definition.timing = Timing::Once { at: once };
+    definition.overlap = Overlap::Queue;
+    definition.template.priority = Priority::Critical;
+    let name = definition.id.clone();
+    adapter.schedule(definition, Some(once)).await.unwrap();
+    let by_hand = Trigger::new(name.clone(), by_hand(), Duration::from_secs(1));
+    adapter.trigger(by_hand.clone()).await.unwrap();
+    let firing = Firing::new(&record(adapter, &name).await, once, None);
+    assert_eq!(adapter.fire(vec![firing]).await.unwrap(), [Fired::Queued]);
+    adapter.cancel_job(queue, by_hand.job).await.unwrap();
+    let due = adapter.due(Some(std::slice::from_ref(queue)), 10).await.unwrap();
+    let queued = due.queues[0].records.iter().find(|record| record.schedule.id == name).unwrap();
+    let firing = Firing::of_queued(queued, once);
+    assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(!adapter.is_scheduled(&name).await.unwrap());
+}
+
+/// Two releases come, and one goes.
+async fn announce(adapter: &Arc<RedisAdapter>) {
+    let app = AppName::new("shop").unwrap();
+    for (process, number) in [("old", "1"), ("new", "2")] {
+        let release = ReleaseId::parse(number).unwrap();
+        let declares = BTreeSet::from([ScheduleId::new("nightly").unwrap()]);
+        let lasts = Duration::from_secs(60);
+        let said = Announcement::new(app.clone(), process.into(), release, declares, lasts);
+        adapter.announce(said).await.unwrap();
+    }
+    adapter.withdraw(&app, "old").await.unwrap();
+}
+
+/// An id of a run by hand.
+pub fn by_hand() -> JobId {
+    JobId::by_hand(fastrand::u128(..).to_be_bytes())
 }
 
 /// A job becomes too old to be kept, where none is kept but for its result.
