@@ -74,6 +74,7 @@ bench-growth: peers ## Plot what a job costs against how many wait, work and que
 bench-own: ## Measure alone: jobs per second in process, what a job costs a Redis server
 	$(CARGO) bench --bench in_process
 	$(CARGO) bench --features redis --bench on_redis
+	$(CARGO) bench --features redis --bench schedules
 	$(CARGO) bench -p shiftwork-redis --bench cost
 	$(CARGO) bench -p shiftwork-redis --bench scale
 	$(CARGO) bench -p shiftwork-redis --all-features --bench forms

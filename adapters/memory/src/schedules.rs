@@ -29,7 +29,8 @@ pub(crate) struct SchedulesLock {
 /// All schedules.
 #[derive(Default)]
 pub(crate) struct Schedules {
-    stored: BTreeMap<ScheduleId, Stored>,
+    /// Boxed: a tree has room for more than it holds.
+    stored: BTreeMap<ScheduleId, Box<Stored>>,
     /// Of each queue, the active schedules by when their next occurrence is due.
     due: BTreeMap<QueueName, BTreeSet<(Timestamp, ScheduleId)>>,
     /// Those that have an occurrence queued.
@@ -46,7 +47,7 @@ pub(crate) struct Schedules {
 pub(crate) struct Stored {
     pub(crate) record: ScheduleRecord,
     /// The firing that made the last run's job: sent again, it is answered the same.
-    made_by: Option<Firing>,
+    made_by: Option<Box<Firing>>,
 }
 
 impl SchedulesLock {
@@ -88,14 +89,14 @@ impl Schedules {
         let defined = match self.stored.entry(id.clone()) {
             Entry::Vacant(vacant) => {
                 let record = ScheduleRecord::new(schedule, self.retired + 1, next);
-                vacant.insert(Stored { record, made_by: None });
+                vacant.insert(Box::new(Stored { record, made_by: None }));
                 Defined::Created
             }
             Entry::Occupied(known) if known.get().record.schedule == schedule => {
                 return Defined::Unchanged;
             }
             Entry::Occupied(mut known) => {
-                let Stored { record, made_by } = known.get_mut();
+                let Stored { record, made_by } = &mut **known.get_mut();
                 leave(&mut self.due, record);
                 if record.schedule.queue != schedule.queue {
                     // Jobs of the old queue are of no concern in the new one.
@@ -115,7 +116,7 @@ impl Schedules {
     }
 
     pub(crate) fn remove(&mut self, schedule: &ScheduleId) -> Option<ScheduleRecord> {
-        let Stored { record, .. } = self.stored.remove(schedule)?;
+        let Stored { record, .. } = *self.stored.remove(schedule)?;
         leave(&mut self.due, &record);
         self.queued.remove(schedule);
         self.retired = self.retired.max(record.revision);
@@ -129,7 +130,8 @@ impl Schedules {
         paused: bool,
         next: Option<Timestamp>,
     ) -> bool {
-        let Some(Stored { record, .. }) = self.stored.get_mut(schedule) else { return false };
+        let Some(stored) = self.stored.get_mut(schedule) else { return false };
+        let record = &mut stored.record;
         if record.paused == paused {
             return false;
         }
@@ -144,7 +146,7 @@ impl Schedules {
     }
 
     pub(crate) fn get(&self, schedule: &ScheduleId) -> Option<&Stored> {
-        self.stored.get(schedule)
+        self.stored.get(schedule).map(Box::as_ref)
     }
 
     /// All of them, ordered by id.
@@ -179,14 +181,14 @@ impl Schedules {
 
     /// Takes note of a run by hand; answers the one before it.
     pub(crate) fn triggered(&mut self, schedule: &ScheduleId, run: LastRun) -> Option<LastRun> {
-        let Stored { record, .. } = self.stored.get_mut(schedule)?;
+        let record = &mut self.stored.get_mut(schedule)?.record;
         record.by_hand.replace(run)
     }
 
     /// Moves a schedule on, past the occurrence of a firing that was found to be due. Where it
     /// made a job, answers the run before it, which is the last no more.
     pub(crate) fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<LastRun> {
-        let Stored { record, made_by } = self.stored.get_mut(&firing.schedule)?;
+        let Stored { record, made_by } = &mut **self.stored.get_mut(&firing.schedule)?;
         leave(&mut self.due, record);
         record.missed = record.missed.saturating_add(firing.missed);
         let mut before = None;
@@ -194,7 +196,7 @@ impl Schedules {
             (Fired::Job(job), Some(run)) => {
                 before = record.last.replace(LastRun::new(run, job));
                 record.fired += 1;
-                *made_by = Some(firing.clone());
+                *made_by = Some(Box::new(firing.clone()));
             }
             (Fired::Queued, Some(run)) => record.queued = Some(run),
             (Fired::Overlapped, _) => record.overlapped += 1,
@@ -224,7 +226,8 @@ impl Schedules {
 
     /// Enters a schedule where it is looked for when it is due.
     fn enter(&mut self, schedule: &ScheduleId) {
-        let Some(Stored { record, .. }) = self.stored.get(schedule) else { return };
+        let Some(stored) = self.stored.get(schedule) else { return };
+        let record = &stored.record;
         if let Some(due) = record.due().filter(|_| record.is_active()) {
             let queue = self.due.entry(record.schedule.queue.clone()).or_default();
             queue.insert((due, schedule.clone()));
@@ -257,7 +260,7 @@ impl Stored {
         };
         let is_as_read = record.revision == firing.revision && stored == Some(firing.occurrence);
         if !is_as_read || !record.is_active() {
-            let made = record.last.filter(|_| self.made_by.as_ref() == Some(firing));
+            let made = record.last.filter(|_| self.made_by.as_deref() == Some(firing));
             return Some(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
         }
         (record.schedule.due(firing.occurrence) > now).then_some(Fired::Early)

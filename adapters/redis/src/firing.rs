@@ -1,9 +1,11 @@
 //! Making jobs of schedules: when an occurrence is due, and by hand.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
+use bytes::BufMut;
 use futures_util::future::join_all;
 use redis::Cmd;
 use shiftwork_adapter::{
@@ -16,7 +18,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, record, text, time};
+use crate::schedules::{Indexed, ms, record, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -203,27 +205,29 @@ impl Store {
         for (place, schedule) in firings {
             let firing = &batch[*place];
             let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
-            cmd.arg(firing.schedule.as_str())
-                .arg(if firing.of == FiringOf::Queued { "q" } else { "n" })
-                .arg(firing.revision)
-                .arg(firing.occurrence.as_millis())
-                .arg(schedule.due(firing.occurrence).as_millis())
-                .arg(text(firing.run))
-                .arg(firing.missed)
-                .arg(text(firing.next))
-                .arg(text(firing.next.map(|next| schedule.due(next))))
-                .arg(match schedule.overlap {
-                    Overlap::Allow => "a",
-                    Overlap::Queue => "q",
-                    _ => "s",
-                })
-                .arg(schedule.limit.map_or("-".into(), |limit| limit.to_string()))
-                .arg(u8::from(is_once(schedule)))
-                .arg(job.id().as_bytes())
-                .arg(job.kind.priority as u8)
-                .arg(job.body())
-                .arg(u8::from(job.kind.is_kept()))
-                .arg(job.kind.keep_ms);
+            let mut what = Vec::with_capacity(91);
+            what.put_u8(if firing.of == FiringOf::Queued { b'q' } else { b'n' });
+            what.put_u64(firing.revision);
+            what.put_i64(ms(Some(firing.occurrence)));
+            what.put_i64(ms(Some(schedule.due(firing.occurrence))));
+            what.put_i64(ms(firing.run));
+            what.put_u64(firing.missed);
+            what.put_i64(ms(firing.next));
+            what.put_i64(ms(firing.next.map(|next| schedule.due(next))));
+            what.put_u8(match schedule.overlap {
+                Overlap::Allow => b'a',
+                Overlap::Queue => b'q',
+                _ => b's',
+            });
+            what.put_u64(schedule.limit.map_or(0, NonZeroU64::get));
+            what.put_u8(if is_once(schedule) { b'1' } else { b'0' });
+            what.put_slice(job.id().as_bytes());
+            // The times in it are put in by the script.
+            let header = job.kind.header(Timestamp::EPOCH);
+            let mut envelope = Vec::with_capacity(header.len() + job.body_len());
+            envelope.put_slice(&header);
+            job.put_body(&mut envelope);
+            cmd.arg(firing.schedule.as_str()).arg(what).arg(envelope);
         }
         cmd
     }

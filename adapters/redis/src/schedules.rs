@@ -8,7 +8,7 @@
 //! they have seen there, and not what somebody else has written since.
 
 use std::collections::BTreeMap;
-use std::str::SplitWhitespace;
+use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
@@ -79,10 +79,10 @@ impl Store {
         let mut cmd = script::SCHEDULE.call(&queue.keys, &Named::default());
         cmd.arg(schedule.id.as_str())
             .arg(definition)
-            .arg(text(next))
-            .arg(text(next.map(|next| schedule.due(next))))
+            .arg(ms(next))
+            .arg(ms(next.map(|next| schedule.due(next))))
             .arg(u8::from(schedule.enabled))
-            .arg(schedule.limit.map_or("-".into(), |limit| limit.to_string()))
+            .arg(schedule.limit.map_or(0, NonZeroU64::get))
             .arg(&self.names.schedules)
             .arg(carried.revision)
             .arg(carried.fired)
@@ -163,8 +163,8 @@ impl Store {
         let mut cmd = script::HALT.call(&queue.keys, &Named::default());
         cmd.arg(schedule.as_str())
             .arg(u8::from(pause))
-            .arg(text(next))
-            .arg(text(next.map(|next| record.schedule.due(next))))
+            .arg(ms(next))
+            .arg(ms(next.map(|next| record.schedule.due(next))))
             .arg(&self.names.schedules);
         Ok(Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()? == 1)
     }
@@ -408,38 +408,60 @@ pub(crate) fn record(id: &str, stored: &[u8]) -> Option<ScheduleRecord> {
 
 /// As `scripts/lib/schedule.lua` draws it.
 fn read(stored: &[u8]) -> Option<ScheduleRecord> {
-    let (job, stored) = stored.split_first_chunk::<16>()?;
-    let (by_hand, stored) = stored.split_first_chunk::<16>()?;
-    let (line, definition) = std::str::from_utf8(stored).ok()?.split_once('\n')?;
-    let schedule: Schedule = serde_json::from_str(definition).ok()?;
-    let mut line = line.split_whitespace();
-    let revision = line.next()?.parse().ok()?;
-    let mut record = ScheduleRecord::new(schedule, revision, instant(&mut line)?);
-    let _due = line.next()?;
-    let run = |at: Option<Timestamp>, job| at.map(|at| LastRun::new(at, JobId::from_bytes(job)));
-    record.last = run(instant(&mut line)?, *job);
-    record.by_hand = run(instant(&mut line)?, *by_hand);
-    record.queued = instant(&mut line)?;
-    record.fired = line.next()?.parse().ok()?;
-    record.overlapped = line.next()?.parse().ok()?;
-    record.missed = line.next()?.parse().ok()?;
-    let _enabled = line.next()?;
-    record.paused = line.next()? == "1";
+    let (state, definition) = stored.split_first_chunk::<STATE_LEN>()?;
+    let schedule: Schedule = serde_json::from_slice(definition).ok()?;
+    let mut state = State(state);
+    let (job, by_hand) = (state.job()?, state.job()?);
+    let (next, _due) = (state.instant()?, state.instant()?);
+    let (last, hand_at, queued) = (state.instant()?, state.instant()?, state.instant()?);
+    let mut record = ScheduleRecord::new(schedule, state.count()?, next);
+    record.last = last.map(|at| LastRun::new(at, job));
+    record.by_hand = hand_at.map(|at| LastRun::new(at, by_hand));
+    record.queued = queued;
+    record.fired = state.count()?;
+    record.overlapped = state.count()?;
+    record.missed = state.count()?;
+    let [_enabled, paused] = state.0.first_chunk::<2>()?;
+    record.paused = *paused == b'1';
     Some(record)
 }
 
-/// An instant, or `-`; `None` where it is neither.
-#[expect(clippy::option_option, reason = "there may be none, and there may be something else")]
-fn instant(line: &mut SplitWhitespace<'_>) -> Option<Option<Timestamp>> {
-    match line.next()? {
-        "-" => Some(None),
-        ms => Some(Some(Timestamp::from_millis(ms.parse().ok()?))),
+/// How long what changes of a schedule is.
+const STATE_LEN: usize = 139;
+
+/// What is left to read of it.
+struct State<'a>(&'a [u8]);
+
+impl State<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn job(&mut self) -> Option<JobId> {
+        self.take().map(JobId::from_bytes)
+    }
+
+    #[expect(clippy::option_option, reason = "there may be none, and nothing may be left")]
+    fn instant(&mut self) -> Option<Option<Timestamp>> {
+        let ms = i64::from_be_bytes(self.take()?);
+        Some((ms != NONE_MS).then(|| Timestamp::from_millis(ms)))
+    }
+
+    fn count(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
     }
 }
 
-/// An instant as it is stored.
-pub(crate) fn text(instant: Option<Timestamp>) -> String {
-    instant.map_or("-".into(), |instant| instant.as_millis().to_string())
+/// Where there is no instant. Lua's numbers are whole from here up to [`LAST_MS`]; later than that is
+/// never.
+const NONE_MS: i64 = -(1 << 53);
+const LAST_MS: i64 = (1 << 53) - 1;
+
+/// An instant as scripts have it.
+pub(crate) fn ms(instant: Option<Timestamp>) -> i64 {
+    instant.map_or(NONE_MS, |at| at.as_millis().clamp(NONE_MS + 1, LAST_MS))
 }
 
 /// How a run ended, if it has, as `scripts/lib/ends.lua` writes it.

@@ -2,14 +2,15 @@
 -- counts why not, and moves its schedule on to the next.
 --
 -- ARGV 1 the channel on which schedules are told of  2 crashes allowed  3-6 retention, as in
---      exchange.lua; then of each firing
---      1 id of the schedule  2 n: of its next occurrence, q: of the one that is queued  3 the
---      schedule's revision  4 the occurrence  5 when that is due  6 the one that a job is made for,
---      or -  7 how many were missed  8 the next, or -  9 when that is due, or -
---      10 overlap: a allow, s skip, q queue  11 the limit of runs, or -  12 1: it is due once
---      13 id of the job  14 its priority  15 its body  16 1 where it is kept for its result
---      17 for how long in ms
---      10 to 17 are as the definition of that revision says.
+--      exchange.lua; then of each firing three:
+--      the id of the schedule;
+--      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
+--      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
+--      how many were missed, the next, when that is due; a, s or q for the overlap policy; the limit
+--      of runs, 0 where there is none; 1 where it is due once; the id of the job, 16 bytes;
+--      the job's envelope, whose times are put in here.
+--      Policy, limit, whether it is due once and the job are as the definition of that revision says.
+--      Times are ms, or NONE.
 --
 -- Returns of each 'job', 'queued', 'overlapped', 'missed', 'early' (not due by the server's clock, or
 --      queued behind a run that is not settled) or 'stale' (the schedule has another revision or
@@ -25,19 +26,23 @@
 -- @include places
 -- @include finish
 
-local FIRST, WIDTH = 7, 17
+local FIRST, WIDTH = 7, 3
+local FIRING = '>c1I8i8i8i8I8i8i8c1I8c1c16'
+-- A firing made a job that is known by these of its fields: kind, occurrence, run, missed, next.
+local MADE_BY = '>c1i8i8I8i8'
+local argv, call, sub, pack, unpack_from = ARGV, redis.call, string.sub, struct.pack, struct.unpack
 local keep = read_retention(3)
-local max_crashes = tonumber(ARGV[2])
+local alone = must_run_alone(0, tonumber(argv[2]))
 
 -- All that the firings are about, read at once: schedules by id, and which jobs are known.
 local by_id, envelopes = {}, {}
 do
   local ids, made, before = {}, {}, {}
-  for at = FIRST, #ARGV, WIDTH do
-    ids[#ids + 1] = ARGV[at]
-    made[#made + 1] = ARGV[at + 12]
+  for at = FIRST, #argv, WIDTH do
+    ids[#ids + 1] = argv[at]
+    made[#made + 1] = sub(argv[at + 1], -16)
   end
-  local stored = redis.call('HMGET', schedules, unpack(ids))
+  local stored = call('HMGET', schedules, unpack(ids))
   for i = 1, #ids do
     if stored[i] and not by_id[ids[i]] then
       local s = read_schedule(stored[i])
@@ -49,7 +54,7 @@ do
   for _, names in ipairs({ made, before }) do
     for from = 1, #names, CHUNK do
       local upto = math.min(from + CHUNK - 1, #names)
-      local found = redis.call('HMGET', jobs, unpack(names, from, upto))
+      local found = call('HMGET', jobs, unpack(names, from, upto))
       for i = from, upto do envelopes[names[i]] = found[i - from + 1] end
     end
   end
@@ -57,17 +62,17 @@ end
 
 -- The run of a schedule that is not settled.
 local function running(s)
-  for _, job in ipairs({ s.job, s.hand }) do
-    local env = envelopes[job]
-    if env and is_pending(env) then return job end
-  end
+  local env = envelopes[s.job]
+  if env and is_pending(env) then return s.job end
+  env = envelopes[s.hand]
+  if env and is_pending(env) then return s.hand end
 end
 
 local arrived, promoted = 0, false
 local created, pushed, gone_runs, new_runs, changed = {}, {}, {}, {}, {}
+local times = pack('>I8I8', now, now)
 
-local function make(at)
-  local id = ARGV[at + 12]
+local function make(id, envelope)
   local env = envelopes[id]
   if env and is_expired(env, keep, now) then
     forget(id, env, keep)
@@ -78,91 +83,80 @@ local function make(at)
   if not promoted then
     arrived, promoted = promote(now), true
   end
-  local priority = ARGV[at + 13]
-  local header = write_header({
-    state = 'P', priority = priority, cancel = '-', solo = '-', stamp = tonumber(ARGV[at + 15]),
-    attempts = 0, crashes = 0, enqueued_at = now, due_at = now, finished_at = 0,
-    keep = tonumber(ARGV[at + 16]),
-  })
-  env = header .. ARGV[at + 14]
+  -- Bytes 18 to 33, as lib/envelope.lua draws it.
+  env = sub(envelope, 1, 17) .. times .. sub(envelope, 34)
   envelopes[id] = env
   created[#created + 1] = id
   created[#created + 1] = env
-  local entry = entry_of(id, header)
-  if must_run_alone(0, max_crashes) then
-    add_solo(entry, tonumber(priority), false)
+  local entry, priority = id .. sub(env, 6, 9), tonumber(sub(env, 3, 3))
+  if alone then
+    add_solo(entry, priority, false)
   else
-    local place = tonumber(priority) + 1
-    pushed[place] = pushed[place] or {}
-    table.insert(pushed[place], entry)
+    local list = pushed[priority + 1]
+    if not list then
+      list = {}
+      pushed[priority + 1] = list
+    end
+    list[#list + 1] = entry
   end
   arrived = arrived + 1
 end
 
-local function fire(at)
-  local id, kind = ARGV[at], ARGV[at + 1]
+local function fire(id, firing, envelope)
   local s = by_id[id]
   if not s then return 'stale' end
-  local occurrence = kind == 'q' and s.queued or s.next
-  local firing = table.concat({ kind, unpack(ARGV, at + 2, at + 7) }, ':')
-  if s.revision ~= ARGV[at + 2] or occurrence ~= ARGV[at + 3] or s.enabled ~= '1'
-    or s.paused ~= '0'
-  then
-    return s.made_by == firing and 'job' or 'stale'
+  local kind, revision, occurrence, due, run, missed, next, next_due, overlap, limit, once, job =
+    unpack_from(FIRING, firing)
+  local stored = kind == 'q' and s.queued or s.next
+  local made_by = pack(MADE_BY, kind, occurrence, run, missed, next)
+  if s.revision ~= revision or stored ~= occurrence or s.enabled ~= '1' or s.paused ~= '0' then
+    return s.revision == revision and s.made_by == made_by and 'job' or 'stale'
   end
-  if tonumber(ARGV[at + 4]) > now then return 'early' end
+  if due > now then return 'early' end
 
-  local run, overlap, busy = ARGV[at + 5], ARGV[at + 9], running(s)
+  local busy = running(s)
   local answer = 'job'
-  if run == '-' then
+  if run == NONE then
     answer = 'missed'
   elseif kind == 'q' then
     if busy then answer = 'early' end
   elseif overlap == 's' then
     if busy then answer = 'overlapped' end
   elseif overlap == 'q' then
-    if s.queued ~= '-' then
+    if s.queued ~= NONE then
       answer = 'overlapped'
     elseif busy then
       answer = 'queued'
     end
   end
   changed[id] = s
-  if answer == 'early' or answer == 'queued' then
-    new_runs[busy] = 'q' .. ARGV[1] .. ' ' .. id
-  end
+  if answer == 'early' or answer == 'queued' then new_runs[busy] = 'q' .. argv[1] .. ' ' .. id end
   if answer == 'early' then return answer end
 
   if answer == 'job' then
-    make(at)
-    local job = ARGV[at + 12]
+    make(job, envelope)
     if s.job ~= NO_JOB and s.job ~= job then
       gone_runs[#gone_runs + 1] = s.job
       new_runs[s.job] = nil
     end
-    new_runs[job] = 'p' .. ARGV[1] .. ' ' .. id
-    s.job, s.last, s.made_by = job, run, firing
-    s.fired = whole(tonumber(s.fired) + 1)
+    new_runs[job] = 'p' .. argv[1] .. ' ' .. id
+    s.job, s.last, s.made_by, s.fired = job, run, made_by, s.fired + 1
   elseif answer == 'queued' then
     s.queued = run
   elseif answer == 'overlapped' then
-    s.overlapped = whole(tonumber(s.overlapped) + 1)
+    s.overlapped = s.overlapped + 1
   end
-  s.missed = whole(tonumber(s.missed) + tonumber(ARGV[at + 6]))
+  s.missed = s.missed + missed
   if kind == 'q' then
-    s.queued = '-'
+    s.queued = NONE
   else
-    s.next, s.due = ARGV[at + 7], ARGV[at + 8]
+    s.next, s.due = next, next_due
   end
-  local limit = ARGV[at + 10]
-  if limit ~= '-' and tonumber(s.fired) >= tonumber(limit) then
-    s.next, s.due = '-', '-'
-    if s.queued ~= '-' then
-      s.queued = '-'
-      s.overlapped = whole(tonumber(s.overlapped) + 1)
-    end
+  if limit > 0 and s.fired >= limit then
+    s.next, s.due = NONE, NONE
+    if s.queued ~= NONE then s.queued, s.overlapped = NONE, s.overlapped + 1 end
   end
-  if ARGV[at + 11] == '1' and s.next == '-' and s.queued == '-' then
+  if once == '1' and s.next == NONE and s.queued == NONE then
     s.is_done = true
     by_id[id] = nil
   end
@@ -170,7 +164,9 @@ local function fire(at)
 end
 
 local answers = {}
-for at = FIRST, #ARGV, WIDTH do answers[#answers + 1] = fire(at) end
+for at = FIRST, #argv, WIDTH do
+  answers[#answers + 1] = fire(argv[at], argv[at + 1], argv[at + 2])
+end
 
 call_in_chunks('HSET', jobs, created)
 for place = 1, 5 do
@@ -181,14 +177,14 @@ local retired = 0
 for id, s in pairs(changed) do
   local at = not s.is_done and looked_at(s, running(s))
   if at then
-    places[#places + 1] = at
+    places[#places + 1] = whole(at)
     places[#places + 1] = id
   else
     none[#none + 1] = id
   end
   if s.is_done then
-    redis.call('HDEL', schedules, id)
-    retired = math.max(retired, tonumber(s.revision))
+    call('HDEL', schedules, id)
+    retired = math.max(retired, s.revision)
     for _, job in ipairs({ s.job, s.hand }) do
       gone_runs[#gone_runs + 1] = job
       new_runs[job] = nil
@@ -208,8 +204,8 @@ for job, run in pairs(new_runs) do
   begun[#begun + 1] = run
 end
 call_in_chunks('HSET', runs, begun)
-if retired > tonumber(redis.call('HGET', meta, 'retired') or 0) then
-  redis.call('HSET', meta, 'retired', whole(retired))
+if retired > tonumber(call('HGET', meta, 'retired') or 0) then
+  call('HSET', meta, 'retired', whole(retired))
 end
 local to_wake = arrived
 -- @include wake

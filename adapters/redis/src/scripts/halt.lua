@@ -1,12 +1,13 @@
 -- Pauses a schedule of this queue, or resumes it.
 --
--- ARGV 1 id  2 1 to pause it, 0 to resume it  3 where it is resumed, its next occurrence in ms, or -
---      4 when that is due, or -  5 the channel on which schedules are told of
+-- ARGV 1 id  2 1 to pause it, 0 to resume it  3 where it is resumed, its next occurrence in ms, or
+--      NONE  4 when that is due, or NONE  5 the channel on which schedules are told of
 --
 -- Returns 1; 0: there is none, or it was so already. Resent, it is 0.
 --
 -- Invariant: as in schedule.lua.
 
+-- @include chunks
 -- @include envelope
 -- @include schedule
 
@@ -15,7 +16,7 @@ if not stored then return 0 end
 local s = read_schedule(stored)
 if s.paused == ARGV[2] then return 0 end
 s.paused = ARGV[2]
-if ARGV[2] == '0' then s.next, s.due = ARGV[3], ARGV[4] end
+if ARGV[2] == '0' then s.next, s.due = tonumber(ARGV[3]), tonumber(ARGV[4]) end
 local is_running = false
 for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
   is_running = is_running or env and is_pending(env)
@@ -23,7 +24,7 @@ end
 redis.call('HSET', schedules, ARGV[1], write_schedule(s))
 local at = looked_at(s, is_running)
 if at then
-  redis.call('ZADD', due_schedules, at, ARGV[1])
+  redis.call('ZADD', due_schedules, whole(at), ARGV[1])
 else
   redis.call('ZREM', due_schedules, ARGV[1])
 end

@@ -1,8 +1,8 @@
 -- Defines a schedule of this queue.
 --
--- ARGV 1 id  2 definition, as JSON  3 next occurrence in ms, or -  4 when that is due, or -
---      5 whether it is enabled, 1 or 0  6 the limit of its runs, or -  7 the channel on which
---      schedules are told of  8 a revision that it had in another queue, or 0
+-- ARGV 1 id  2 definition, as JSON  3 next occurrence in ms, or NONE  4 when that is due, or NONE
+--      5 whether it is enabled, 1 or 0  6 the limit of its runs; 0: there is none  7 the channel on
+--      which schedules are told of  8 a revision that it had in another queue, or 0
 --      9-12 how many fired, overlapped and missed there, and whether it was paused; else 0
 --
 -- Returns 'created', 'replaced', or 'unchanged': then its next occurrence and revision stay.
@@ -17,30 +17,32 @@
 local stored = redis.call('HGET', schedules, ARGV[1])
 local answer, s = 'created', nil
 if stored then
+  if string.sub(stored, STATE_LEN + 1) == ARGV[2] then return 'unchanged' end
   s = read_schedule(stored)
-  if s.definition == ARGV[2] then return 'unchanged' end
   answer = 'replaced'
-  s.revision = math.max(tonumber(s.revision), tonumber(ARGV[8]))
+  s.revision = math.max(s.revision, tonumber(ARGV[8]))
 else
   s = {
-    job = NO_JOB, hand = NO_JOB, last = '-', hand_at = '-', queued = '-', fired = ARGV[9],
-    overlapped = ARGV[10], missed = ARGV[11], paused = ARGV[12], made_by = '-',
+    job = NO_JOB, hand = NO_JOB, last = NONE, hand_at = NONE, queued = NONE,
+    fired = tonumber(ARGV[9]), overlapped = tonumber(ARGV[10]), missed = tonumber(ARGV[11]),
+    paused = ARGV[12], made_by = NO_FIRING,
   }
   s.revision = math.max(tonumber(ARGV[8]), tonumber(redis.call('HGET', meta, 'retired') or 0))
 end
-s.revision = whole(s.revision + 1)
-s.next, s.due, s.enabled, s.definition = ARGV[3], ARGV[4], ARGV[5], ARGV[2]
-if ARGV[6] ~= '-' and tonumber(s.fired) >= tonumber(ARGV[6]) then s.next, s.due = '-', '-' end
+s.revision = s.revision + 1
+s.next, s.due, s.enabled = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local limit = tonumber(ARGV[6])
+if limit > 0 and s.fired >= limit then s.next, s.due = NONE, NONE end
 local is_running = false
-if s.queued ~= '-' then
+if s.queued ~= NONE then
   for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
     is_running = is_running or env and is_pending(env)
   end
 end
-redis.call('HSET', schedules, ARGV[1], write_schedule(s))
+redis.call('HSET', schedules, ARGV[1], write_schedule(s, ARGV[2]))
 local at = looked_at(s, is_running)
 if at then
-  redis.call('ZADD', due_schedules, at, ARGV[1])
+  redis.call('ZADD', due_schedules, whole(at), ARGV[1])
 else
   redis.call('ZREM', due_schedules, ARGV[1])
 end

@@ -20,7 +20,7 @@
 
 local stored = redis.call('HGET', schedules, ARGV[1])
 local s = stored and read_schedule(stored)
-if not s or s.revision ~= ARGV[2] then return { 'stale' } end
+if not s or s.revision ~= tonumber(ARGV[2]) then return { 'stale' } end
 local id = ARGV[10]
 if s.hand == id then return { 'enqueued' } end
 local keep = read_retention(5)
@@ -50,7 +50,7 @@ else
 end
 if s.hand ~= NO_JOB then redis.call('HDEL', runs, s.hand) end
 redis.call('HSET', runs, id, 'p' .. ARGV[3] .. ' ' .. ARGV[1])
-s.hand, s.hand_at = id, whole(now)
+s.hand, s.hand_at = id, now
 redis.call('HSET', schedules, ARGV[1], write_schedule(s))
 -- @include wake
 return { 'enqueued' }

@@ -12,7 +12,7 @@
 local stored = redis.call('HGET', schedules, ARGV[1])
 if not stored then return 0 end
 local s = read_schedule(stored)
-local revision = tonumber(s.revision)
+local revision = s.revision
 redis.call('HDEL', schedules, ARGV[1])
 redis.call('ZREM', due_schedules, ARGV[1])
 redis.call('HDEL', runs, s.job, s.hand)

@@ -1,28 +1,35 @@
--- A schedule as it is stored: the job of its last run and that of its last run by hand, 16 bytes
--- each, then a line, then its definition as JSON. In the line:
---   revision, next occurrence, when that is due, last occurrence, when the last run by hand was
---   asked for, the occurrence that is queued, how many fired, overlapped, missed, whether it is
---   enabled, whether it is paused, the firing that made the last job
--- What there is none of is -, or 16 zeros. Times are ms.
-local NO_JOB = string.rep('\0', 16)
-local LINE = '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)\n(.*)$'
+-- A schedule as it is stored: what changes, of fixed width, then its definition as JSON.
+--
+--   1-16    the job of its last run; 16 zeros: there is none
+--   17-32   the job of its last run by hand
+--   33-40   next occurrence, 41-48 when that is due, 49-56 last occurrence, 57-64 when the last run by
+--           hand was asked for, 65-72 the occurrence that is queued; NONE: there is none
+--   73-80   revision, 81-88 how many fired, 89-96 overlapped, 97-104 missed
+--   105     1 where it is enabled, 106 1 where it is paused, else 0
+--   107-139 the firing that made the last job; 33 zeros: there is none
+local STATE = '>c16c16i8i8i8i8i8I8I8I8I8c1c1c33'
+local STATE_LEN = 139
+local NONE = -9007199254740992
+local NO_JOB, NO_FIRING = string.rep('\0', 16), string.rep('\0', 33)
 
 local function read_schedule(stored)
-  local s = { job = string.sub(stored, 1, 16), hand = string.sub(stored, 17, 32) }
-  s.revision, s.next, s.due, s.last, s.hand_at, s.queued, s.fired, s.overlapped, s.missed, s.enabled,
-    s.paused, s.made_by, s.definition = string.match(string.sub(stored, 33), LINE)
+  local s = { stored = stored }
+  s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued, s.revision, s.fired, s.overlapped,
+    s.missed, s.enabled, s.paused, s.made_by = struct.unpack(STATE, stored)
   return s
 end
 
-local function write_schedule(s)
-  return s.job .. s.hand .. table.concat({ s.revision, s.next, s.due, s.last, s.hand_at, s.queued,
-    s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by }, ' ') .. '\n' .. s.definition
+-- As it was read, but for what has changed; with its definition, or another.
+local function write_schedule(s, definition)
+  return struct.pack(STATE, s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued, s.revision,
+    s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
+    .. (definition or string.sub(s.stored, STATE_LEN + 1))
 end
 
 -- When it is looked at, in ms; nil: never. `is_running`: whether a run of it is not settled.
 local function looked_at(s, is_running)
   if s.enabled ~= '1' or s.paused ~= '0' then return nil end
-  if s.queued ~= '-' and not is_running then return '0' end
-  if s.due == '-' then return nil end
+  if s.queued ~= NONE and not is_running then return 0 end
+  if s.due == NONE then return nil end
   return s.due
 end
