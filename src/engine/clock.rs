@@ -43,6 +43,10 @@ const POLL: Duration = Duration::from_secs(30);
 /// How soon to look again where that is to be at once, and yet not in a busy loop.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// How long a queue is left alone after it was looked into, where something is due within that time:
+/// what is due one after the other is fired together.
+const GATHERED: Duration = Duration::from_millis(5);
+
 /// How many schedules of a queue are read at once.
 const PAGE: usize = 1000;
 
@@ -58,7 +62,7 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
     let mut clock = Clock::new(engine.clone(), pulse);
     while !engine.draining.is_cancelled() {
         match clock.tick().await {
-            Ok(()) => clock.failures = 0,
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => clock.fail(&error),
         }
@@ -91,6 +95,8 @@ struct Clock {
     /// How often in a row the store failed that was asked for all, and until when it is left alone.
     failures: u32,
     retry: Option<Instant>,
+    /// The store's time when all were asked last, and when that was by this process.
+    told: Option<(Timestamp, Instant)>,
     /// What of schedules was read before.
     read: Arc<Read>,
 }
@@ -123,17 +129,40 @@ impl Clock {
             must_announce: false,
             failures: 0,
             retry: None,
+            told: None,
             read: Arc::default(),
         }
     }
 
     /// Begins to fire what is due: each queue's by themselves, so that what holds one up does not
-    /// hold up the others.
+    /// hold up the others. An error is that of asking for all; what is known is fired all the same.
     async fn tick(&mut self) -> shiftwork_adapter::Result<()> {
         let now = Instant::now();
-        if self.retry.is_some_and(|retry| now < retry) {
-            return Ok(());
+        let asked = match self.retry {
+            Some(retry) if now < retry => Ok(()),
+            _ => self.ask_all(now).await,
+        };
+        let adapter = self.engine.shared.adapter.clone();
+        let is_due =
+            |(queue, at): &(&QueueName, &Instant)| **at <= now && !self.busy.contains_key(*queue);
+        let due: Vec<_> = self.queues.iter().filter(is_due).map(|(q, _)| q.clone()).collect();
+        for queue in due {
+            let (adapter, read, only) = (adapter.clone(), self.read.clone(), queue.clone());
+            let look = async move {
+                let mut due = adapter.due(Some(std::slice::from_ref(&only)), PAGE).await?;
+                match (due.queues.pop(), due.unread.pop()) {
+                    (_, Some((_, error))) => Err(error),
+                    (Some(due), None) => fire(adapter, read, due, now).await,
+                    (None, None) => Ok(None),
+                }
+            };
+            self.begin(queue, look, now);
         }
+        asked
+    }
+
+    /// Asks for all that is due, where that may be more than is known.
+    async fn ask_all(&mut self, now: Instant) -> shiftwork_adapter::Result<()> {
         self.announce().await?;
         let adapter = self.engine.shared.adapter.clone();
         if self.seen.is_none() {
@@ -143,6 +172,7 @@ impl Clock {
             for (queue, error) in due.unread {
                 self.take(Round { queue, again: Err(error) });
             }
+            self.compare_clocks(due.queues.iter().map(|due| due.now).min(), now);
             for due in due.queues {
                 let queue = due.queue.clone();
                 if self.busy.contains_key(&queue) {
@@ -154,22 +184,24 @@ impl Clock {
             }
         }
         self.retry = None;
-        let is_due =
-            |(queue, at): &(&QueueName, &Instant)| **at <= now && !self.busy.contains_key(*queue);
-        let due: Vec<_> = self.queues.iter().filter(is_due).map(|(q, _)| q.clone()).collect();
-        for queue in due {
-            let (adapter, read, asked) = (adapter.clone(), self.read.clone(), queue.clone());
-            let look = async move {
-                let mut due = adapter.due(Some(std::slice::from_ref(&asked)), PAGE).await?;
-                match (due.queues.pop(), due.unread.pop()) {
-                    (_, Some((_, error))) => Err(error),
-                    (Some(due), None) => fire(adapter, read, due, now).await,
-                    (None, None) => Ok(None),
-                }
-            };
-            self.begin(queue, look, now);
-        }
+        self.failures = 0;
         Ok(())
+    }
+
+    /// Tells where the store's clock was set back: what has its job already makes none again, so
+    /// that schedules rest until it is again as late as it was.
+    fn compare_clocks(&mut self, told: Option<Timestamp>, now: Instant) {
+        let Some(told) = told else { return };
+        if let Some((before, at)) = self.told.replace((told, now)) {
+            let back = (before + now.duration_since(at)).since(told);
+            if back > MISFIRE_AFTER {
+                warn!(
+                    ?back,
+                    "the store's clock was set back: no schedule fires for as long, since \
+                    its occurrences have been"
+                );
+            }
+        }
     }
 
     fn begin(
@@ -192,6 +224,8 @@ impl Clock {
                 self.failing.remove(&queue);
                 // News that came meanwhile is for earlier.
                 if let Some(again) = again {
+                    let now = Instant::now();
+                    let again = if again > now { again.max(now + GATHERED) } else { again };
                     let known = self.queues.entry(queue).or_insert(again);
                     *known = again.min(*known);
                 }
@@ -242,10 +276,12 @@ impl Clock {
         // The clock may be set while one sleeps, of which no timer knows.
         let anew = clock.longest_sleep().filter(|_| next.is_some()).map(|longest| now + longest);
         let renewal = engine.release().and_then(|release| release.due(&**adapter, settings));
-        let until = match self.retry {
+        // Where the store could not be asked for all, it is asked again by then.
+        let others = match self.retry {
             Some(retry) => Some(retry),
-            None => next.into_iter().chain(poll).chain(anew).chain(renewal).min(),
+            None => poll.into_iter().chain(anew).chain(renewal).min(),
         };
+        let until = next.into_iter().chain(others).min();
         let seen = self.seen.filter(|_| self.retry.is_none());
         let (mut is_woken, mut round) = (false, None);
         let firing = &mut self.firing;

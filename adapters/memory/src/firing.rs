@@ -3,7 +3,7 @@
 //! The schedules stay locked while the job's queue is, in this order: so revision, occurrence, the
 //! runs before and the new job are one step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shiftwork_adapter::{
@@ -36,6 +36,9 @@ impl Store {
         for (name, set) in schedules.by_due().filter(|(name, _)| is_asked(name)) {
             let due = || DueInQueue::new(name.clone(), now, Vec::new(), None);
             let here = by_queue.entry(name).or_insert_with(due);
+            // Those that have one queued are there already.
+            let queued: BTreeSet<_> =
+                here.records.iter().map(|record| record.schedule.id.clone()).collect();
             for (at, id) in set {
                 if *at > now {
                     here.next = Some(*at);
@@ -44,7 +47,7 @@ impl Store {
                 if here.records.len() == limit {
                     break;
                 }
-                if here.records.iter().all(|record| record.schedule.id != *id) {
+                if !queued.contains(id) {
                     here.records.extend(record(id));
                 }
             }

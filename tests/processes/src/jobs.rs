@@ -4,6 +4,7 @@
 use std::process;
 use std::time::Duration;
 
+use shiftwork::JobsBuilder;
 use shiftwork::prelude::*;
 
 use crate::journal::{Event, record};
@@ -116,6 +117,19 @@ impl Job for Whereabouts {
         record(Event::Start, &ctx);
         Ok(process::id())
     }
+}
+
+/// Declares what a release of the program has in its code: both have `kept`, and `changed` in two
+/// ways; the first has `old`, the second `new`. None is due while tests run.
+pub fn declare(jobs: JobsBuilder, release: &str) -> JobsBuilder {
+    let declared = match release {
+        "1" => [("kept", "0 0 1 1 *"), ("changed", "0 4 1 1 *"), ("old", "0 2 1 1 *")],
+        _ => [("kept", "0 0 1 1 *"), ("changed", "0 5 1 1 *"), ("new", "0 3 1 1 *")],
+    };
+    let whereabouts = || Whereabouts.job();
+    declared.into_iter().fold(jobs, |jobs, (id, pattern)| {
+        jobs.schedule(NewSchedule::cron(id, pattern, whereabouts()))
+    })
 }
 
 /// The queue of [`fn@tick`].

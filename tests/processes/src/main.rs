@@ -25,6 +25,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(off) = std::env::var("PROGRAM_CLOCK_OFF_S") {
         jobs = jobs.clock(Arc::new(Off { seconds: off.parse()? }));
     }
+    if let Ok(release) = std::env::var("PROGRAM_RELEASE") {
+        jobs = shiftwork_process_tests::jobs::declare(jobs, &release);
+    }
     let jobs = jobs.start().await?;
     tokio::select! {
         biased;

@@ -25,6 +25,7 @@ mod network;
 mod poison;
 mod restarts;
 mod roles;
+mod rollouts;
 mod schedules;
 mod stalls;
 mod stopped;
