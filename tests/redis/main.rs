@@ -6,5 +6,6 @@ mod batches;
 mod permissions;
 mod processes;
 mod roles;
+mod schedules;
 mod web_worker;
 mod wire_format;

@@ -1,0 +1,132 @@
+//! Schedules on Redis, the whole way: made at run time they outlive processes and server; what is
+//! queued, once and by hand is as it is in memory.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use shiftwork::prelude::*;
+use shiftwork::{ErrorKind, JobState, JobsBuilder, Overlap};
+use shiftwork_test_kit::{Fsync, RedisServer};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// For what must come: far longer than anything takes.
+const LONG: Duration = Duration::from_secs(60);
+
+#[job]
+async fn digest(account: u64) {
+    let _ = account;
+}
+
+fn process(server: &RedisServer, namespace: &str, role: &str) -> JobsBuilder {
+    let url = server.url();
+    Jobs::from_vars([
+        ("JOBS_PROVIDER", "redis"),
+        ("JOBS_REDIS_URL", &url),
+        ("JOBS_NAMESPACE", namespace),
+        ("JOBS_APP", "shop"),
+        ("WORKER_ROLE", role),
+    ])
+    .without_linked_jobs()
+}
+
+#[tokio::test]
+async fn a_schedule_made_at_run_time_outlives_processes_and_the_server() {
+    let server = RedisServer::options().append_only(Fsync::Always).start();
+    let start = async |role| {
+        let process = process(&server, "outlives", role);
+        process.register(digest::definition()).start().await.unwrap()
+    };
+    let web = start("web").await;
+    let daily = |id: &str| NewSchedule::cron(id, "0 7 * * *", digest::job(17));
+    web.schedule(daily("stays").jitter(minutes(5)).limit(9)).await.unwrap();
+    web.schedule(daily("paused")).await.unwrap();
+    web.schedule(daily("cancelled")).await.unwrap();
+    assert!(web.pause_schedule("paused").await.unwrap());
+    assert!(web.cancel("cancelled").await.unwrap());
+    let before = web.scheduled_jobs().await.unwrap();
+    web.shutdown().await.unwrap();
+    server.kill();
+    server.restart();
+
+    // One that knows none of them, and whose code declares nothing.
+    let other = process(&server, "outlives", "worker").start().await.unwrap();
+    assert_eq!(other.scheduled_jobs().await.unwrap(), before);
+    assert_eq!(before.len(), 2);
+    assert!(before[0].paused && before[1].schedule.limit.is_some());
+    other.shutdown().await.unwrap();
+    let again = start("worker").await;
+    assert_eq!(again.scheduled_jobs().await.unwrap(), before);
+    assert!(again.cancel("stays").await.unwrap() && again.cancel("paused").await.unwrap());
+    again.shutdown().await.unwrap();
+    assert!(start("web").await.scheduled_jobs().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_occurrence_is_queued_behind_a_run_and_follows_it_at_once() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    static BEGAN: Notify = Notify::const_new();
+    static END: Notify = Notify::const_new();
+    #[job]
+    async fn held(ctx: JobContext) {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        BEGAN.notify_one();
+        tokio::select! {
+            () = END.notified() => {}
+            () = ctx.cancelled() => {}
+        }
+    }
+    let process = process(RedisServer::shared(), "queued", "worker");
+    let jobs = process.register(held::definition()).start().await.unwrap();
+    let second = NewSchedule::every("held", Duration::from_secs(1), held::job());
+    jobs.schedule(second.overlap(Overlap::Queue)).await.unwrap();
+    timeout(LONG, BEGAN.notified()).await.unwrap();
+    let record = async || jobs.scheduled_job("held").await.unwrap().unwrap();
+    while record().await.overlapped == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let queued = record().await.queued.expect("the first that came is queued");
+    assert_eq!((RUNS.load(Ordering::SeqCst), record().await.fired), (1, 1));
+    assert_eq!(jobs.trigger("held").await.unwrap_err().kind(), ErrorKind::Refused);
+
+    END.notify_one();
+    timeout(LONG, BEGAN.notified()).await.unwrap();
+    let last = record().await.last.unwrap();
+    assert_eq!((last.occurrence, last.state), (queued, Some(JobState::Active)));
+    let forced = jobs.trigger_forced("held").await.unwrap();
+    timeout(LONG, BEGAN.notified()).await.unwrap();
+    jobs.pause_schedule("held").await.unwrap();
+    assert_eq!(record().await.by_hand.map(|run| run.job), Some(forced.id()));
+    END.notify_waiters();
+    jobs.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_due_once_runs_once_and_is_gone_for_all_processes() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    static RAN: Notify = Notify::const_new();
+    #[job]
+    async fn launch(what: String) {
+        assert_eq!(what, "it");
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        RAN.notify_one();
+    }
+    let start = async |role| {
+        let process = process(RedisServer::shared(), "once", role);
+        process.register(launch::definition()).start().await.unwrap()
+    };
+    let (web, one, two) = (start("web").await, start("worker").await, start("worker").await);
+    let at = SystemTime::now() + Duration::from_millis(700);
+    web.schedule(NewSchedule::once("launch", at, launch::job("it".into()))).await.unwrap();
+    let record = web.scheduled_job("launch").await.unwrap().unwrap();
+    timeout(LONG, RAN.notified()).await.unwrap();
+    assert!(SystemTime::from(record.next.unwrap()) <= SystemTime::now(), "and not early");
+    while web.is_scheduled("launch").await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(web.scheduled_jobs().await.unwrap().is_empty());
+    for jobs in [web, one, two] {
+        jobs.shutdown().await.unwrap();
+    }
+    assert_eq!(RUNS.load(Ordering::SeqCst), 1);
+}
