@@ -1,6 +1,7 @@
 //! The job `data-retention` as an application has it: registered by linking, run by the engine.
 
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

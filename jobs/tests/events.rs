@@ -1,6 +1,9 @@
 //! What a run tells the log. A binary of its own: which events are wanted is remembered for the
 //! whole process, and tests beside it that want none would be heard.
 
+#![allow(clippy::unwrap_used)] // In tests, also in what they share.
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};

@@ -1,6 +1,7 @@
 //! The job `schedule-watchdog` as an application has it: processes on one store, under a paused clock.
 
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
