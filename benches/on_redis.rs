@@ -5,6 +5,8 @@
 //! cargo bench --features redis --bench on_redis
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark lets time pass")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

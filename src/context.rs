@@ -245,8 +245,8 @@ impl JobContext {
     }
 }
 
-/// What a handler can take as an argument beside its payload: a [`State`](crate::State), the
-/// [`JobContext`], or a tuple of such.
+/// What a handler can take as an argument beside its payload: a [`State`](crate::State), an `Option`
+/// of one, the [`JobContext`], or a tuple of such.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a job's handler",
     note = "a handler takes one payload, and any number of `State<T>` and `JobContext`"

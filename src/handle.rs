@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use shiftwork_adapter::{
     AdapterError, CancelJob, Counts, Effect, Enqueued, Find, Found, JobId, JobRecord, MAX_BATCH,
-    Operated, Provenance, QueueName, ScheduleId, ScheduleRecord, Timing, Trigger, TriggerOverlap,
-    Triggered,
+    Operated, Provenance, QueueName, ScheduleId, ScheduleRecord, Timestamp, Timing, Trigger,
+    TriggerOverlap, Triggered,
 };
 use tracing::info;
 
@@ -283,7 +283,7 @@ impl Jobs {
         self.check_somebody_serves(&schedule.queue)?;
         let invalid = |fault| Error::invalid(format!("schedule {:?}: {fault}", schedule.id));
         Occurrences::of(&schedule).map_err(invalid)?;
-        let now = self.shared.adapter.ping().await?.now;
+        let now = self.now().await?;
         let occurrences = check(&schedule, now).map_err(invalid)?;
         if let Timing::Once { at } = schedule.timing
             && now.since(at) > MISFIRE_AFTER
@@ -339,7 +339,7 @@ impl Jobs {
         let Some(record) = adapter.scheduled_job(&id).await? else { return Ok(false) };
         let occurrences = Occurrences::of(&record.schedule)
             .map_err(|fault| Error::invalid(format!("schedule {id:?}: {fault}")))?;
-        let now = adapter.ping().await?.now;
+        let now = self.now().await?;
         Ok(adapter.resume_schedule(&id, occurrences.first(now)).await?)
     }
 
@@ -501,6 +501,15 @@ impl Jobs {
             }
         }
         Ok(Operated::NotFound)
+    }
+
+    /// The time by the store's clock, which schedules and delays go by: to compare with what records
+    /// say, whatever this process's clock says.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn now(&self) -> Result<Timestamp> {
+        Ok(self.shared.adapter.ping().await?.now)
     }
 
     // --- This process ---

@@ -4,7 +4,7 @@
 //! 2. A handler asks for one by type: `mailer: State<Mailer>`.
 //! 3. At start, in a process that runs jobs, every type asked for must be there: given as it is,
 //!    or a part of what was given by [`FromRef`]. What is missing is an error that names job and
-//!    type, before anything runs.
+//!    type, before anything runs. An `Option<State<…>>` asks for nothing, and is `None` then.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -57,6 +57,28 @@ impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
                 type_name::<T>()
             ))
         })
+    }
+}
+
+/// A value that a process may be given, and need not: `None` where nobody gave one. No process is kept
+/// from starting for it.
+///
+/// ```
+/// use shiftwork::prelude::*;
+///
+/// #[derive(Clone)]
+/// struct Greeting(&'static str);
+///
+/// #[job]
+/// async fn greet(greeting: Option<State<Greeting>>) {
+///     println!("{}", greeting.map_or("Hello", |State(Greeting(text))| text));
+/// }
+/// ```
+impl<T: Clone + Send + Sync + 'static> FromContext for Option<State<T>> {
+    fn needs(_: &mut Needs) {}
+
+    fn from_context(ctx: &JobContext) -> Result<Self, JobError> {
+        Ok(ctx.states().get::<T>().cloned().map(State))
     }
 }
 

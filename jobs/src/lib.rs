@@ -4,15 +4,20 @@
 //! | job | what it does | when, by default |
 //! |---|---|---|
 //! | [`data-retention`](data_retention) | deletes for good what expired: soft-deleted rows, old backups | 02:00 UTC |
+//! | [`schedule-watchdog`](schedule_watchdog) | reports each schedule that has not run when it should have | every five minutes |
 //!
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `sqlite` | no | `data_retention::ExpiredRows`: rows of a SQLite database, through sqlx 0.9; SQLite itself is compiled with it, which takes a C compiler |
 //!
 //! A program links the crate by naming it in code. One that gives a job what it needs names it
-//! anyway; one that only fires schedules says `use shiftwork_jobs as _;`.
+//! anyway; one that only fires schedules says `use shiftwork_jobs as _;`. With the crate come all of
+//! its jobs: whoever wants one of them says of the others that there is nothing to do, with
+//! `.state(RetentionTargets::new())`, or that they are not wanted, with
+//! `JOBS_SCHEDULE_WATCHDOG_ENABLED=false`.
 
 pub mod data_retention;
+pub mod schedule_watchdog;
 
 use std::time::Duration;
 

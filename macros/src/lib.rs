@@ -57,8 +57,9 @@ use syn::{DeriveInput, Item, parse_macro_input};
 ///
 /// - at most one payload, of any type that implements `Serialize` and `Deserialize`; several
 ///   values go into one struct;
-/// - up to eight of `State<…>` and `JobContext`. They are known by these names, so an alias of
-///   another name would be taken for the payload. Patterns are fine: `State(mailer): State<Mailer>`.
+/// - up to eight of `State<…>`, `Option<State<…>>` and `JobContext`. They are known by these names, so
+///   an alias of another name would be taken for the payload. Patterns are fine:
+///   `State(mailer): State<Mailer>`.
 ///
 /// It returns nothing, a `JobResult`, or a `Result` of anything that serialises and any error. An
 /// `async fn` runs on the runtime; a plain `fn` may block, and runs where that harms nobody.

@@ -2,17 +2,31 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{PathArguments, PathSegment, Type};
+use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
 use crate::faults::Faults;
 use crate::function::MOST_CONTEXTS;
 
-/// Whether it is `State<…>` or `JobContext`, by the last segment of its path.
+/// Whether it is `State<…>`, an `Option` of that, or `JobContext`, by the last segment of its path.
 pub(crate) fn is_context(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| {
         segment.ident == "JobContext"
-            || (segment.ident == "State" && !matches!(segment.arguments, PathArguments::None))
+            || is_state(segment)
+            || (segment.ident == "Option" && only_argument(segment).is_some_and(is_state))
     })
+}
+
+fn is_state(segment: &PathSegment) -> bool {
+    segment.ident == "State" && !matches!(segment.arguments, PathArguments::None)
+}
+
+/// The last segment of the one type in its angle brackets: `State<u8>` of `Option<State<u8>>`.
+fn only_argument(segment: &PathSegment) -> Option<&PathSegment> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(ty)) if arguments.args.len() == 1 => last_segment(ty),
+        _ => None,
+    }
 }
 
 /// The last segment of its path: `Option<u8>` of `std::option::Option<u8>`.

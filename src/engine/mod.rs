@@ -11,6 +11,11 @@
 //! **Always:** every loop is supervised: one that panics is started again once, with what it knew;
 //! the second time, the process is declared broken and ends with an error.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "time is the business of these loops, so that it is nobody else's"
+)]
+
 mod attempt;
 mod backoff;
 mod clock;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use shiftwork::adapter::TestClock;
 use shiftwork::{
     Cursor, Effect, ErrorKind, FailureKind, Find, JobId, JobState, Operated, Run, RunStatus,
     Timestamp,
@@ -97,6 +98,46 @@ async fn many_jobs_are_enqueued_in_order_and_all_or_none_where_one_is_invalid() 
     assert_eq!(runs[2].id(), id);
     let again = jobs.enqueue(greet::job("Bob".into()).id(id)).await.unwrap();
     assert!(again.existed() && !runs[2].existed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_a_job_can_do_without_is_none_where_nobody_gave_it() {
+    #[derive(Clone)]
+    struct Greeting(&'static str);
+    #[derive(Clone, FromRef)]
+    struct Whole {
+        greeting: Greeting,
+    }
+    #[job]
+    async fn welcome(name: String, greeting: Option<State<Greeting>>) -> Result<String, JobError> {
+        let greeting = greeting.map_or("no greeting", |State(Greeting(text))| text);
+        Ok(format!("{greeting} for {name}"))
+    }
+    let world = World::new().await;
+    for (whole, expected) in [
+        (None, "no greeting for Ada"),
+        (Some(Whole { greeting: Greeting("hello") }), "hello for Ada"),
+    ] {
+        let mut process = world.process([]).register(welcome::definition());
+        if let Some(whole) = whole {
+            process = process.state(whole);
+        }
+        let jobs = process.start().await.expect("it starts without");
+        let run = jobs.trigger(welcome::job("Ada".into())).await.unwrap();
+        let result = run.result(minutes(1)).await.unwrap().finished().unwrap();
+        assert_eq!(result.data::<String>().unwrap().as_deref(), Some(expected));
+        jobs.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_is_told_is_that_of_the_store() {
+    let world = World::new().await;
+    let jobs = world.process([]).clock(Arc::new(TestClock::new(Timestamp::EPOCH)));
+    let jobs = jobs.start().await.unwrap();
+    assert_eq!(jobs.now().await.unwrap(), START);
+    tokio::time::sleep(minutes(1)).await;
+    assert_eq!(jobs.now().await.unwrap(), START + minutes(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 
 // A test binary exports nothing, and may panic in its helpers too.
 #![allow(unreachable_pub, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 mod away;
 mod config;
@@ -30,5 +31,6 @@ mod solo;
 mod stuck;
 mod support;
 mod timeouts;
+mod timers;
 mod tracing;
 mod unknown_names;

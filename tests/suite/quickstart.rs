@@ -194,7 +194,7 @@ fn json_logs_hold_the_start_line() {
         ("role", "worker"),
         ("app", "quickstart"),
         ("namespace", "shiftwork"),
-        ("job_names", "data-retention, digest_file, progress, report"),
+        ("job_names", "data-retention, digest_file, progress, report, schedule-watchdog"),
         ("queues", "default, files, reports"),
     ] {
         assert_eq!(started["fields"][field], value, "{started}");

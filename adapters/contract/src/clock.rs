@@ -28,6 +28,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 ///
 /// # Cancellation
 /// Nothing is lost when the future is dropped.
+#[expect(clippy::disallowed_methods, reason = "this is how one sleeps by a clock")]
 pub async fn sleep_until(clock: &dyn Clock, at: Timestamp) {
     loop {
         let left = at.since(clock.now());

@@ -1,6 +1,7 @@
 //! Clocks that jump, machines that sleep, and idle stores that need no timer.
 
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 mod kit;
 

@@ -5,6 +5,8 @@
 //! cargo bench -p shiftwork-redis --bench scale
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark lets time pass")]
+
 mod kit;
 
 use std::sync::Arc;

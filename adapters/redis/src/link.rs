@@ -283,6 +283,7 @@ async fn subscribe(
 }
 
 /// Connects, again and again, until the link is closed.
+#[expect(clippy::disallowed_methods, reason = "it pauses before it connects again")]
 async fn supervise(shared: Arc<Shared>, mut breaks: mpsc::UnboundedReceiver<(u64, Fault)>) {
     let mut closed = shared.state.subscribe();
     let supervised = async {

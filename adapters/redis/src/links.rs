@@ -12,6 +12,8 @@
 //!
 //! **Never** a blocking command: what the server pops for a connection that is gone is gone too.
 
+#![expect(clippy::disallowed_methods, reason = "it pauses before it asks a server again")]
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Expired rows of a real SQLite file, deleted with their dependents.
 
 #![allow(clippy::unwrap_used)] // In tests, also in what they share.
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 mod batches;
 mod held;

@@ -75,6 +75,17 @@ pub(crate) async fn r#type(words: Vec<String>) {
     let _ = words;
 }
 
+// States that nobody need give, beside a payload that is none of them, on a schedule.
+#[job(every = "1h")]
+async fn optional(
+    mailer: Option<State<Mailer>>,
+    since: Option<u64>,
+    clock: std::option::Option<shiftwork::State<Clock>>,
+) {
+    let _: (Option<State<Mailer>>, Option<u64>, Option<u8>) =
+        (mailer, since, clock.map(|clock| clock.0.0));
+}
+
 // A payload that needs patterns; a state that is a reference; a tuple.
 #[job]
 async fn tuple((a, b): (u8, u8), config: State<&'static str>) -> Result<u8, String> {
@@ -134,6 +145,7 @@ fn main() {
     let _ = welcome_email::job(Email { user_id: 7 }).attempts(2);
     let _ = resize(String::from("cat.png"), State(Clock(1)));
     let _ = often::job(None);
+    let _ = optional::job(Some(7));
     let _ = r#type::job(Vec::new());
     let _ = shadowed::definition::job(1);
     let _ = shadowed::job::job();

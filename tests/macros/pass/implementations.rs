@@ -23,6 +23,16 @@ impl Job for WelcomeEmail {
     }
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Optional;
+
+#[job]
+impl Job for Optional {
+    async fn run(self, mailer: Option<State<Mailer>>, _ctx: JobContext) {
+        let _: Option<Mailer> = mailer.map(|State(mailer)| mailer);
+    }
+}
+
 // No arguments, no output, a path for a type, a name.
 mod payloads {
     #[derive(serde::Serialize, serde::Deserialize)]

@@ -1,5 +1,7 @@
 //! The macros: what they accept, what they refuse and with which words, and what they make.
 
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
+
 use std::io;
 use std::sync::{Arc, Mutex};
 

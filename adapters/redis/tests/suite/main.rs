@@ -5,6 +5,7 @@
 //! Every test has a server of its own, so that it may stall, kill or refuse it.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 mod events;
 #[path = "../../benches/kit/mod.rs"]

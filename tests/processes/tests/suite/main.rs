@@ -9,6 +9,7 @@
 //! far as processes do.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
 mod account;
 mod enqueuer;
