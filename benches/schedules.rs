@@ -9,6 +9,8 @@
 //! from when it is due to when its job was accepted, both by the store's clock and so whole
 //! milliseconds. Each part runs in a process of its own, for the memory it takes.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark waits for what it measures")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -20,7 +22,6 @@ use shiftwork_test_kit::RedisServer;
 use tokio::time::sleep;
 
 const QUEUE: &str = "scheduled";
-const SCHEDULES: usize = 10_000;
 
 /// How long is idled, and how long it fires.
 const IDLE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use shiftwork::job;
     priority = "hihg",
     backoff = "fixed",
     every = "0s",
-    overlap = "queue",
+    overlap = "queued",
     misfire = "twice"
 )]
 async fn every_one() {}
@@ -28,6 +28,12 @@ async fn every_one() {}
 async fn every_other_one(payload: Option<u8>) {
     let _ = payload;
 }
+
+#[job(every = "1h", starts = "", ends = 2027, limit = 0, jitter = "5", misfire_within = soon)]
+async fn bounded() {}
+
+#[job(limit = 3, jitter = "5s")]
+async fn without_a_timing() {}
 
 #[job(attempts = "three", timeout = "five minutes", backoff = "exponential(soon)")]
 async fn more() {}
