@@ -25,7 +25,7 @@ use shiftwork_adapter::{
     Misfire, QueueName, ScheduleId, ScheduleRecord, Ticket, Timestamp, Wakeups, Watch,
 };
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::pulse::Pulse;
@@ -95,7 +95,9 @@ struct Clock {
     /// How often in a row the store failed that was asked for all, and until when it is left alone.
     failures: u32,
     retry: Option<Instant>,
-    /// The store's time when all were asked last, and when that was by this process.
+    /// When all were asked last.
+    asked_all: Instant,
+    /// The store's time then, and when that was by this process.
     told: Option<(Timestamp, Instant)>,
     /// What of schedules was read before.
     read: Arc<Read>,
@@ -129,6 +131,7 @@ impl Clock {
             must_announce: false,
             failures: 0,
             retry: None,
+            asked_all: Instant::now(),
             told: None,
             read: Arc::default(),
         }
@@ -168,6 +171,7 @@ impl Clock {
         if self.seen.is_none() {
             let due = adapter.due(None, PAGE).await?;
             self.seen = Some(due.ticket);
+            self.asked_all = now;
             self.queues.retain(|queue, _| self.failing.contains_key(queue));
             for (queue, error) in due.unread {
                 self.take(Round { queue, again: Err(error) });
@@ -270,11 +274,12 @@ impl Clock {
         let now = Instant::now();
         let certain = adapter.capabilities().wakeups == Wakeups::Certain;
         let asked = settings.store.idle_poll.unwrap_or_default();
-        let poll = (!certain).then(|| now + POLL.max(asked));
+        let poll = (!certain).then(|| self.asked_all + POLL.max(asked));
         let free = self.queues.iter().filter(|(queue, _)| !self.busy.contains_key(*queue));
         let next = free.map(|(_, at)| *at).min();
         // The clock may be set while one sleeps, of which no timer knows.
-        let anew = clock.longest_sleep().filter(|_| next.is_some()).map(|longest| now + longest);
+        let longest = clock.longest_sleep().filter(|_| next.is_some());
+        let anew = longest.map(|longest| self.asked_all + longest);
         let renewal = engine.release().and_then(|release| release.due(&**adapter, settings));
         // Where the store could not be asked for all, it is asked again by then.
         let others = match self.retry {
@@ -283,18 +288,15 @@ impl Clock {
         };
         let until = next.into_iter().chain(others).min();
         let seen = self.seen.filter(|_| self.retry.is_none());
-        let (mut is_woken, mut round) = (false, None);
+        let (mut woken, mut round) = (None, None);
         let firing = &mut self.firing;
         let is_busy = !firing.is_empty();
         let news = async {
             tokio::select! {
                 biased;
                 fired = firing.join_next(), if is_busy => round = fired,
-                woken = adapter.wait(Watch::Schedules(seen.unwrap_or_default())), if seen.is_some() => {
-                    is_woken = true;
-                    if woken.is_err() {
-                        sleep(retry::delay(4, &engine.shared.random)).await;
-                    }
+                news = adapter.wait(Watch::Schedules(seen.unwrap_or_default())), if seen.is_some() => {
+                    woken = Some(news);
                 }
                 () = sleep_until(until.unwrap_or(now)), if until.is_some() => {}
             }
@@ -311,9 +313,13 @@ impl Clock {
             None => {}
         }
         let now = Instant::now();
-        if is_woken || poll.into_iter().chain(anew).any(|at| at <= now) {
+        if let Some(Err(_)) = woken {
+            // Whoever cannot wait asks, and not all the time.
+            self.retry = Some(now + retry::delay(4, &engine.shared.random));
+        }
+        if woken.is_some() || poll.into_iter().chain(anew).any(|at| at <= now) {
             self.seen = None;
-            self.must_announce |= is_woken;
+            self.must_announce |= woken.is_some();
         }
     }
 

@@ -112,3 +112,24 @@ async fn where_every_wake_up_is_lost_the_jobs_of_a_dead_worker_run_again_within_
         assert!(took <= Duration::from_millis(12_200), "it took {took:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_nobody_announces_is_found_within_a_poll_though_others_fire_all_the_time() {
+    #[job(queue = "one", every = "1s")]
+    async fn each_second() {}
+    #[job]
+    async fn quiet(notes: State<Notes>) {
+        notes.add_at("ran");
+    }
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let store = Faulty::on(world.store.clone());
+    store.loses_wakeups();
+    let process = world.process_on(store, []).state(notes.clone());
+    let process = process.register(each_second::definition()).register(quiet::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(seconds(100)).await;
+    jobs.schedule(NewSchedule::every("quiet", seconds(1), quiet::job())).await.unwrap();
+    let ran = notes.reach(1).await;
+    assert!(world.elapsed() <= seconds(131), "{ran:?}");
+}

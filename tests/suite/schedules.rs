@@ -184,6 +184,29 @@ async fn after_a_night_asleep_the_latest_occurrence_makes_one_job_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_forward_is_noticed_though_another_schedule_fires_all_the_time() {
+    #[job(cron = "0 12 * * *")]
+    async fn noon(notes: State<Notes>) {
+        notes.add_at("noon");
+    }
+    #[job(queue = "other", every = "1s", overlap = "allow")]
+    async fn each_second() {}
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let clock = Arc::new(Laptop(world.clock.clone()));
+    let process = world.process([]).clock(clock).state(notes.clone());
+    let process = process.register(noon::definition()).register(each_second::definition());
+    let _jobs = process.start().await.unwrap();
+    sleep(seconds(100)).await;
+    world.clock.set(START + hours(12) - seconds(1));
+    sleep(seconds(31)).await;
+    let noted = notes.all();
+    let at: f64 = noted[0].strip_prefix("noon at ").unwrap().parse().unwrap();
+    assert!((43_200.0..=43_230.0).contains(&at), "{noted:?}");
+    assert_eq!(noted.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_night_asleep_each_missed_occurrence_makes_a_job_where_all_shall() {
     #[job(cron = "0 * * * *", misfire = "all", overlap = "allow")]
     async fn hourly(notes: State<Notes>, ctx: JobContext) {

@@ -13,10 +13,14 @@ local NONE = -9007199254740992
 local NO_JOB, NO_FIRING = string.rep('\0', 16), string.rep('\0', 33)
 
 local function read_schedule(stored)
-  local s = { stored = stored }
-  s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued, s.revision, s.fired, s.overlapped,
-    s.missed, s.enabled, s.paused, s.made_by = struct.unpack(STATE, stored)
-  return s
+  local job, hand, next, due, last, hand_at, queued, revision, fired, overlapped, missed, enabled,
+    paused, made_by = struct.unpack(STATE, stored)
+  -- Made with all of its fields: a table that grows is made anew each time.
+  return {
+    stored = stored, job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
+    queued = queued, revision = revision, fired = fired, overlapped = overlapped, missed = missed,
+    enabled = enabled, paused = paused, made_by = made_by, is_done = false,
+  }
 end
 
 -- As it was read, but for what has changed; with its definition, or another.
