@@ -11,7 +11,7 @@
 //! Before all that, and whenever it may have changed which releases are live, the schedules of the
 //! code are [reconciled](crate::schedule::release): nothing is fired that the code no longer declares.
 //!
-//! Nothing is kept of schedules that are not due: ten thousand cost a process no more than one.
+//! Nothing is kept of schedules that are not due: ten thousand of them cost it no more than one.
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
