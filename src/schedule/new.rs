@@ -57,6 +57,10 @@ impl NewSchedule {
 
     /// Once, at an instant. Then the schedule removes itself.
     ///
+    /// One that has run is not known any more, so defining it again with another instant lets it run
+    /// again. Where a program does so at each start, it better
+    /// [declares](crate::JobsBuilder::schedule) it: once its time has passed, that leaves it alone.
+    ///
     /// ```
     /// # use std::time::SystemTime;
     /// # use shiftwork::prelude::*;
