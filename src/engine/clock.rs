@@ -348,7 +348,7 @@ async fn fire(
     asked: Instant,
 ) -> shiftwork_adapter::Result<Option<Instant>> {
     let DueInQueue { now, records, next, .. } = due;
-    let mut following = Following { next, again: records.len() >= PAGE, early: false };
+    let mut following = Following { next, moved: false, refused: false };
     let mut on_its_way = None;
     let mut batch = Vec::new();
     for record in &records {
@@ -368,8 +368,10 @@ async fn fire(
         following.add(send(adapter, batch).await?, &records);
     }
     Ok(match following {
-        Following { early: true, .. } => Some(Instant::now() + MOMENT),
-        Following { again: true, .. } => Some(asked),
+        // There may be more. Not where nothing has moved: then this program cannot read what is due,
+        // and would ask for it again and again.
+        Following { moved: true, .. } if records.len() >= PAGE => Some(asked),
+        Following { refused: true, .. } => Some(Instant::now() + MOMENT),
         Following { next, .. } => next.map(|next| asked + next.since(now)),
     })
 }
@@ -391,10 +393,11 @@ async fn joined(
 struct Following {
     /// When the first is due that is not yet.
     next: Option<Timestamp>,
-    /// There may be more to fire at once.
-    again: bool,
-    /// By the store's clock something is not due yet that was.
-    early: bool,
+    /// Something has moved on.
+    moved: bool,
+    /// Something was not as it was read: by the store's clock it is not due yet, or somebody else was
+    /// quicker.
+    refused: bool,
 }
 
 impl Following {
@@ -408,11 +411,11 @@ impl Following {
                 record = records.find(|record| record.schedule.id == firing.schedule);
             }
             match fired {
-                Fired::Early if firing.of == FiringOf::Next => self.early = true,
                 // Its turn comes with the end of the run before it, which wakes this loop.
-                Fired::Early => {}
-                Fired::Stale => self.again = true,
+                Fired::Early if firing.of == FiringOf::Queued => {}
+                Fired::Early | Fired::Stale => self.refused = true,
                 _ => {
+                    self.moved = true;
                     let due = record.zip(firing.next).map(|(r, next)| r.schedule.due(next));
                     self.next = self.next.into_iter().chain(due).min();
                 }

@@ -413,3 +413,27 @@ async fn one_stored_schedule_that_cannot_be_read_does_not_stop_the_others() {
     let fired: Vec<_> = schedules.iter().map(|record| record.fired).collect();
     assert_eq!(fired, [0, 5]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_page_of_schedules_that_cannot_be_read_are_not_asked_for_again_and_again() {
+    #[job]
+    async fn known() {}
+    let world = World::new().await;
+    let store = Faulty::on(world.store.clone());
+    let process = world.process_on(store.clone(), []).register(known::definition());
+    let jobs = process.start().await.unwrap();
+    jobs.schedule(NewSchedule::cron("model", "@daily", known::job())).await.unwrap();
+    let mut strange = jobs.scheduled_jobs().await.unwrap().remove(0).schedule;
+    strange.timing = Timing::Cron { pattern: "every full moon".into(), timezone: "UTC".into() };
+    for number in 0..1001 {
+        strange.id = shiftwork::ScheduleId::new(format!("strange-{number}")).unwrap();
+        world.store.schedule(strange.clone(), Some(START)).await.unwrap();
+    }
+    store.take_calls();
+    // Time stands still, so that a loop without a pause would go on all the while.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    let calls = store.take_calls();
+    assert!(calls["due"] <= 5, "{calls:?}");
+}

@@ -17,16 +17,6 @@ local s = read_schedule(stored)
 if s.paused == ARGV[2] then return 0 end
 s.paused = ARGV[2]
 if ARGV[2] == '0' then s.next, s.due = tonumber(ARGV[3]), tonumber(ARGV[4]) end
-local is_running = false
-for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
-  is_running = is_running or env and is_pending(env)
-end
-redis.call('HSET', schedules, ARGV[1], write_schedule(s))
-local at = looked_at(s, is_running)
-if at then
-  redis.call('ZADD', due_schedules, whole(at), ARGV[1])
-else
-  redis.call('ZREM', due_schedules, ARGV[1])
-end
+save_schedule(ARGV[1], s)
 redis.call('PUBLISH', ARGV[5], ARGV[1])
 return 1

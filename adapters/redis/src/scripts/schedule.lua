@@ -33,18 +33,6 @@ s.revision = s.revision + 1
 s.next, s.due, s.enabled = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local limit = tonumber(ARGV[6])
 if limit > 0 and s.fired >= limit then s.next, s.due = NONE, NONE end
-local is_running = false
-if s.queued ~= NONE then
-  for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
-    is_running = is_running or env and is_pending(env)
-  end
-end
-redis.call('HSET', schedules, ARGV[1], write_schedule(s, ARGV[2]))
-local at = looked_at(s, is_running)
-if at then
-  redis.call('ZADD', due_schedules, whole(at), ARGV[1])
-else
-  redis.call('ZREM', due_schedules, ARGV[1])
-end
+save_schedule(ARGV[1], s, ARGV[2])
 redis.call('PUBLISH', ARGV[7], ARGV[1])
 return answer

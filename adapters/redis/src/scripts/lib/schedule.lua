@@ -37,3 +37,18 @@ local function looked_at(s, is_running)
   if s.due == NONE then return nil end
   return s.due
 end
+
+-- Stores a schedule, and when it is looked at.
+local function save_schedule(id, s, definition)
+  local is_running = false
+  for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
+    is_running = is_running or env and is_pending(env)
+  end
+  redis.call('HSET', schedules, id, write_schedule(s, definition))
+  local at = looked_at(s, is_running)
+  if at then
+    redis.call('ZADD', due_schedules, whole(at), id)
+  else
+    redis.call('ZREM', due_schedules, id)
+  end
+end
