@@ -129,7 +129,8 @@ impl Release {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.announced = Some(began);
-            if state.seen.as_ref() == Some(&seen) {
+            // To a store that lost what it knew, this release is new.
+            if !releases.is_new && state.seen.as_ref() == Some(&seen) {
                 return Ok(());
             }
         }

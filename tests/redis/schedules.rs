@@ -130,3 +130,26 @@ async fn what_is_due_once_runs_once_and_is_gone_for_all_processes() {
     }
     assert_eq!(RUNS.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn schedules_in_code_are_back_after_the_server_lost_them() {
+    #[job(cron = "0 3 * * *")]
+    async fn nightly() {}
+    let server = RedisServer::start();
+    let worker = process(&server, "lost", "worker").register(nightly::definition());
+    let worker = worker.start().await.unwrap();
+    let web = process(&server, "lost", "web").register(digest::definition()).start().await.unwrap();
+    assert!(web.is_scheduled("nightly").await.unwrap());
+    server.call(&["FLUSHALL"]);
+    assert!(!web.is_scheduled("nightly").await.unwrap());
+    // Within half a minute it would be noticed anyway; whoever changes a schedule wakes it.
+    let other = NewSchedule::cron("other", "0 7 * * *", digest::job(1));
+    web.schedule(other).await.unwrap();
+    let back = async {
+        while !web.is_scheduled("nightly").await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, back).await.expect("it is there again");
+    worker.shutdown().await.unwrap();
+}

@@ -592,6 +592,9 @@ pub struct Releases {
     pub now: Timestamp,
     /// The one that was first seen latest: the application's schedules follow it.
     pub ruling: ReleaseId,
+    /// Whether the one that was announced is live only since: it is seen for the first time, or again
+    /// after the store lost what it knew.
+    pub is_new: bool,
     /// How many there are.
     pub live: usize,
     /// The schedules that any of them declares.
@@ -606,7 +609,7 @@ impl Releases {
         live: usize,
         declared: BTreeSet<ScheduleId>,
     ) -> Self {
-        Self { now, ruling, live, declared }
+        Self { now, ruling, is_new: false, live, declared }
     }
 }
 

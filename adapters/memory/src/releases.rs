@@ -35,16 +35,19 @@ impl Announced {
         let app = self.0.entry(app).or_default();
         app.processes.insert(process, Process { release, until: now + lasts });
         app.processes.retain(|_, process| process.until > now);
-        let mut is_changed = app.forget_dead();
+        let is_any_gone = app.forget_dead();
+        let mut is_new = false;
         app.releases.entry(release).or_insert_with(|| {
-            is_changed = true;
+            is_new = true;
             app.seen += 1;
             Release { seen: app.seen, declares }
         });
         let latest = app.releases.iter().max_by_key(|(_, release)| release.seen);
         let ruling = latest.map_or(release, |(id, _)| *id);
         let declared = app.releases.values().flat_map(|release| release.declares.iter().cloned());
-        (Releases::new(now, ruling, app.releases.len(), declared.collect()), is_changed)
+        let mut releases = Releases::new(now, ruling, app.releases.len(), declared.collect());
+        releases.is_new = is_new;
+        (releases, is_any_gone || is_new)
     }
 
     /// Takes note that a process is gone; answers whether a release is, with it.

@@ -27,10 +27,13 @@ impl Store {
         let now = Timestamp::from_millis(reply.int()?);
         let ruling = reply.text()?;
         let Some(ruling) = ReleaseId::parse(&ruling) else { return Err(reply.unknown(&ruling)) };
+        let is_new = reply.int()? == 1;
         let live = usize::try_from(reply.int()?).unwrap_or(usize::MAX);
         let declared = reply.rest(Reply::text)?;
         let declared = declared.into_iter().filter_map(|id| ScheduleId::new(id).ok()).collect();
-        Ok(Releases::new(now, ruling, live, declared))
+        let mut releases = Releases::new(now, ruling, live, declared);
+        releases.is_new = is_new;
+        Ok(releases)
     }
 
     pub(crate) async fn withdraw(&self, app: &AppName, process: &str) -> Result<()> {

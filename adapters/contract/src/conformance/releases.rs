@@ -60,8 +60,11 @@ async fn withdraw(kit: &Kit, process: &str) {
 async fn a_release_alone_rules(kit: Kit) {
     let before = kit.now().await;
     let told = announce(&kit, "p", 1, &["a", "b"]).await;
-    assert_eq!((told.ruling, told.live), (release(1), 1));
+    assert_eq!((told.ruling, told.live, told.is_new), (release(1), 1, true));
     assert_eq!(told.declared, ids(&["a", "b"]));
+    for process in ["p", "q"] {
+        assert!(!announce(&kit, process, 1, &["a", "b"]).await.is_new, "it is there by now");
+    }
     assert!(before <= told.now && told.now <= kit.now().await);
 }
 
@@ -118,6 +121,7 @@ async fn a_release_that_comes_back_is_seen_anew(kit: Kit) {
     assert_eq!(announce(&kit, "old", 1, &["a"]).await.ruling, release(1));
     // And forward again.
     let told = announce(&kit, "new", 2, &["b"]).await;
+    assert!(told.is_new);
     assert_eq!((told.ruling, told.declared), (release(2), ids(&["a", "b"])));
 }
 

@@ -4,8 +4,8 @@
 --      5 the ids of the schedules that the release declares, with spaces between them
 --      6 the channel on which schedules are told of: there are other releases now
 --
--- Returns {now, the release that was first seen latest, how many are live, ids that any of them
---      declares…}.
+-- Returns {now, the release that was first seen latest, whether this one is seen for the first time,
+--      1 or 0, how many are live, ids that any of them declares…}.
 --
 -- Stored is: p, application and process → its release, and until when it is there, ms; r,
 --      application and release → a number that rises with each that is first seen, then its ids; s,
@@ -34,7 +34,8 @@ for i = 1, #all, 2 do
     end
   end
 end
-local is_changed = not seen[ARGV[3]]
+local is_new = not seen[ARGV[3]]
+local is_changed = is_new
 for release in pairs(seen) do
   if not live[release] then
     gone[#gone + 1] = 'r ' .. app .. ' ' .. release
@@ -58,6 +59,6 @@ for release, of in pairs(seen) do
   if of.number > seen[ruling].number then ruling = release end
   for id in string.gmatch(of.ids, '%S+') do declared[id] = true end
 end
-local answer = { whole(now), ruling, count }
+local answer = { whole(now), ruling, is_new and 1 or 0, count }
 for id in pairs(declared) do answer[#answer + 1] = id end
 return answer
