@@ -484,7 +484,7 @@ async fn it_is_scheduled_by_being_linked_unless_variables_say_otherwise() {
         // Of its own state, nothing is said.
         let jobs = Jobs::from_vars(vars).state(RetentionTargets::new()).start().await.unwrap();
         let record = jobs.scheduled_job("schedule-watchdog").await.unwrap().unwrap();
-        assert_eq!((record.schedule.timing, record.schedule.enabled), (timing, enabled));
+        assert_eq!((record.schedule.timing.clone(), record.schedule.enabled), (timing, enabled));
         jobs.shutdown().await.unwrap();
     }
 }

@@ -648,7 +648,7 @@ mod tests {
         assert_eq!((runs(&plan), plan[0].missed), (expected, 35));
         let rare = |seconds| {
             let mut record = within(Misfire::Once, seconds);
-            record.schedule.timing = Timing::Every { period_ms: 1_000_000 };
+            Arc::make_mut(&mut record.schedule).timing = Timing::Every { period_ms: 1_000_000 };
             record.next = Some(at(1000));
             record
         };

@@ -202,7 +202,7 @@ fn plan(
     };
     for (schedule, _) in declared {
         let known = stored.iter().find(|record| record.schedule.id == schedule.id);
-        let list = match known.map(|record| &record.schedule) {
+        let list = match known.map(|record| &*record.schedule) {
             None if is_past(schedule, releases.now) => &mut plan.untouched,
             None => &mut plan.added,
             Some(stored) if stored == schedule => &mut plan.untouched,

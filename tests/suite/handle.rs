@@ -311,7 +311,7 @@ async fn a_schedule_triggered_by_a_job_keeps_its_tenant() {
     let scope_of = async |id: &str| {
         let schedules = jobs.scheduled_jobs().await.unwrap();
         let record = schedules.into_iter().find(|record| record.schedule.id.as_str() == id);
-        record.expect("it is there").schedule.template.scope
+        record.expect("it is there").schedule.template.scope.clone()
     };
     // One that the job adds is of its tenant as well; the one it triggered stays nobody's.
     assert_eq!(scope_of("added").await, Some(scope));

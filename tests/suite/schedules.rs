@@ -403,7 +403,7 @@ async fn one_stored_schedule_that_cannot_be_read_does_not_stop_the_others() {
     async fn good() {}
     let world = World::new().await;
     let jobs = world.worker([], [good::definition()]).await;
-    let mut strange = jobs.scheduled_jobs().await.unwrap()[0].schedule.clone();
+    let mut strange = (*jobs.scheduled_jobs().await.unwrap()[0].schedule).clone();
     strange.id = shiftwork::ScheduleId::new("from-the-future").unwrap();
     strange.origin = shiftwork::adapter::Origin::RunTime;
     strange.timing = Timing::Cron { pattern: "every full moon".into(), timezone: "UTC".into() };
@@ -423,7 +423,7 @@ async fn more_than_a_page_of_schedules_that_cannot_be_read_are_not_asked_for_aga
     let process = world.process_on(store.clone(), []).register(known::definition());
     let jobs = process.start().await.unwrap();
     jobs.schedule(NewSchedule::cron("model", "@daily", known::job())).await.unwrap();
-    let mut strange = jobs.scheduled_jobs().await.unwrap().remove(0).schedule;
+    let mut strange = (*jobs.scheduled_jobs().await.unwrap()[0].schedule).clone();
     strange.timing = Timing::Cron { pattern: "every full moon".into(), timezone: "UTC".into() };
     for number in 0..1001 {
         strange.id = shiftwork::ScheduleId::new(format!("strange-{number}")).unwrap();

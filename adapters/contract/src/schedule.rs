@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -213,7 +214,7 @@ pub enum Origin {
 #[non_exhaustive]
 pub struct ScheduleRecord {
     /// The definition.
-    pub schedule: Schedule,
+    pub schedule: Arc<Schedule>,
     /// Counts its changes.
     pub revision: u64,
     /// The occurrence that comes next; `None`: none is left. It is [due](Self::due) at this time
@@ -238,9 +239,9 @@ pub struct ScheduleRecord {
 
 impl ScheduleRecord {
     /// A schedule that has never fired.
-    pub fn new(schedule: Schedule, revision: u64, next: Option<Timestamp>) -> Self {
+    pub fn new(schedule: impl Into<Arc<Schedule>>, revision: u64, next: Option<Timestamp>) -> Self {
         Self {
-            schedule,
+            schedule: schedule.into(),
             revision,
             next,
             last: None,

@@ -92,7 +92,7 @@ impl Schedules {
                 vacant.insert(Box::new(Stored { record, made_by: None }));
                 Defined::Created
             }
-            Entry::Occupied(known) if known.get().record.schedule == schedule => {
+            Entry::Occupied(known) if *known.get().record.schedule == schedule => {
                 return Defined::Unchanged;
             }
             Entry::Occupied(mut known) => {
@@ -105,7 +105,7 @@ impl Schedules {
                     self.queued.remove(&id);
                 }
                 record.revision += 1;
-                record.schedule = schedule;
+                record.schedule = schedule.into();
                 record.next = next.filter(|_| !record.is_exhausted());
                 Defined::Replaced
             }

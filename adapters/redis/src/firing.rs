@@ -190,7 +190,7 @@ impl Store {
             return Ok(known);
         }
         let stored = self.stored_schedule(operation, &firing.schedule).await?;
-        Ok(stored.map(|record| Arc::new(record.schedule)))
+        Ok(stored.map(|record| record.schedule))
     }
 
     fn fire_command(

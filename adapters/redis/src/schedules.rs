@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
@@ -295,8 +295,8 @@ impl Store {
         for record in records {
             let known = definitions.get(&record.schedule.id);
             if known.is_none_or(|(revision, _)| *revision != record.revision) {
-                let schedule = Arc::new(record.schedule.clone());
-                definitions.insert(record.schedule.id.clone(), (record.revision, schedule));
+                let schedule = record.schedule.clone();
+                definitions.insert(schedule.id.clone(), (record.revision, schedule));
             }
         }
     }

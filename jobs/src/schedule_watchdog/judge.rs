@@ -169,8 +169,9 @@ mod tests {
 
     #[test]
     fn jitter_makes_no_schedule_late() {
-        let record =
-            changed(due_since(minutes(6)), |record| record.schedule.jitter = Some(hours(24)));
+        let record = changed(due_since(minutes(6)), |record| {
+            Arc::make_mut(&mut record.schedule).jitter = Some(hours(24))
+        });
         let due = record.due().unwrap();
         assert!(due > NOW, "the test is of an occurrence that the jitter delays");
         assert_eq!(judged(&record, None), None);
@@ -185,7 +186,9 @@ mod tests {
             [due_since(hours(1)), ran(hours(1), JobState::Waiting), ran(hours(1), JobState::Dead)]
         {
             assert!(judged(&record, Some(&waiting)).is_some());
-            let disabled = changed(record.clone(), |record| record.schedule.enabled = false);
+            let disabled = changed(record.clone(), |record| {
+                Arc::make_mut(&mut record.schedule).enabled = false
+            });
             let paused = changed(record, |record| record.paused = true);
             for record in [disabled, paused] {
                 assert_eq!(judged(&record, Some(&waiting)), None);
@@ -261,7 +264,7 @@ mod tests {
         let ended = |record| {
             changed(record, |record| {
                 record.next = None;
-                record.schedule.limit = NonZeroU64::new(1);
+                Arc::make_mut(&mut record.schedule).limit = NonZeroU64::new(1);
                 record.fired = 1;
             })
         };

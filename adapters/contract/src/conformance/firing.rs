@@ -429,7 +429,7 @@ async fn a_change_of_definition_keeps_what_is_queued(kit: Kit) {
     queueing(&kit).await;
     kit.fire_due("a").await;
     let before = kit.only_schedule().await;
-    let mut schedule = before.schedule.clone();
+    let mut schedule = (*before.schedule).clone();
     schedule.template.payload = crate::Payload::from_json_bytes("\"new\"");
     kit.define(schedule.clone(), None).await;
     assert_eq!(kit.only_schedule().await.queued, before.queued);
@@ -440,7 +440,7 @@ async fn a_change_of_definition_keeps_what_is_queued(kit: Kit) {
 
 async fn a_limit_of_runs_is_kept_in_the_step_that_reaches_it(kit: Kit) {
     let mut batch = chain(&kit, Overlap::Allow).await;
-    let mut schedule = kit.only_schedule().await.schedule;
+    let mut schedule = (*kit.only_schedule().await.schedule).clone();
     schedule.limit = std::num::NonZeroU64::new(3);
     kit.define(schedule, Some(batch[0].occurrence)).await;
     let revision = kit.only_schedule().await.revision;

@@ -146,7 +146,7 @@ async fn assert_names_are_taken(kit: &Kit, text: &str) {
     let timing = Timing::Every { period_ms: u64::MAX };
     let definition = Schedule::new(schedule.clone(), queue, timing, template);
     kit.define(definition.clone(), Some(Timestamp::MAX)).await;
-    assert_eq!(kit.schedule_of(&schedule).await.schedule, definition);
+    assert_eq!(*kit.schedule_of(&schedule).await.schedule, definition);
     assert!(kit.cancel(&schedule).await.expect("the store cancels"));
 }
 

@@ -59,7 +59,7 @@ async fn a_schedule_is_listed_as_it_was_defined(kit: Kit) {
     let listed = kit.scheduled_jobs().await.expect("the store lists schedules");
     assert!(listed.now >= before, "with the store's time");
     assert_eq!(listed.records.len(), 1);
-    assert_eq!(listed.records[0].schedule, schedule);
+    assert_eq!(*listed.records[0].schedule, schedule);
     assert_eq!(listed.records[0].next, Some(next));
 }
 
@@ -84,7 +84,7 @@ async fn a_changed_schedule_takes_the_next_occurrence_given(kit: Kit) {
     let sooner = next - kit.units(30);
     assert_eq!(kit.define(schedule.clone(), Some(sooner)).await, Defined::Replaced);
     let record = kit.only_schedule().await;
-    assert_eq!((record.schedule, record.next), (schedule, Some(sooner)));
+    assert_eq!((&*record.schedule, record.next), (&schedule, Some(sooner)));
     assert_ne!(record.revision, before.revision);
 }
 
@@ -120,7 +120,7 @@ async fn every_change_of_a_definition_is_a_change(kit: Kit) {
         let defined = kit.define(schedule.clone(), Some(next)).await;
         assert_eq!(defined, Defined::Replaced, "change {place}");
         let record = kit.only_schedule().await;
-        assert_eq!(record.schedule, schedule);
+        assert_eq!(*record.schedule, schedule);
         assert!(record.revision > before.revision, "change {place}");
     }
 }
@@ -212,7 +212,8 @@ async fn schedules_are_listed_in_the_order_of_their_ids(kit: Kit) {
         schedule.queue = queue(&format!("queue-{}", place % 3));
         kit.define(schedule, None).await;
     }
-    let ids: Vec<_> = kit.schedules().await.into_iter().map(|record| record.schedule.id).collect();
+    let ids: Vec<_> =
+        kit.schedules().await.into_iter().map(|record| record.schedule.id.clone()).collect();
     assert_eq!(ids, ["B", "a", "a-10", "a-2", "m", "z"]);
 }
 
@@ -373,7 +374,7 @@ async fn a_schedule_that_moves_to_another_queue_is_there_once(kit: Kit) {
     schedule.queue = queue("elsewhere");
     assert_eq!(kit.define(schedule.clone(), Some(next)).await, Defined::Replaced);
     let record = kit.only_schedule().await;
-    assert_eq!((record.schedule.clone(), record.next), (schedule.clone(), Some(next)));
+    assert_eq!((&*record.schedule, record.next), (&schedule, Some(next)));
     assert_eq!(kit.define(schedule, None).await, Defined::Unchanged);
     assert!(kit.is_scheduled(&id("a")).await.expect("the store looks"));
     assert!(kit.cancel(&id("a")).await.expect("the store cancels"));

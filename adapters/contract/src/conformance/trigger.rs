@@ -193,7 +193,7 @@ async fn a_trigger_may_bring_its_own_payload(kit: Kit) {
     trigger.payload = Some(Payload::from_json_bytes("{\"only\":\"today\"}"));
     trigger_it(&kit, trigger.clone()).await;
     assert_eq!(Some(&kit.worker().claim_one().await.spec.payload), trigger.payload.as_ref());
-    assert_eq!(kit.only_schedule().await.schedule, schedule, "its own stays");
+    assert_eq!(*kit.only_schedule().await.schedule, schedule, "its own stays");
 }
 
 async fn a_triggered_job_says_who_asked_and_for_what(kit: Kit) {

@@ -337,7 +337,7 @@ async fn a_schedule_that_moves_keeps_its_revision_rising() {
 async fn a_trigger_makes_one_job() {
     let world = World::new();
     let adapter = world.adapter();
-    let name = due(&adapter).await.schedule.id;
+    let name = due(&adapter).await.schedule.id.clone();
     let trigger = Trigger::new(name.clone(), by_hand(), Duration::from_secs(60));
     let triggering = adapter.trigger(trigger.clone());
     let triggered = lose(&world, calls("trigger"), triggering).await.unwrap();

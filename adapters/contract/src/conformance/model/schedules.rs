@@ -23,9 +23,9 @@ impl Model {
                 self.schedules.insert(id, ScheduleRecord::new(schedule, 0, next));
                 Defined::Created
             }
-            Some(record) if record.schedule == schedule => Defined::Unchanged,
+            Some(record) if *record.schedule == schedule => Defined::Unchanged,
             Some(record) => {
-                (record.schedule, record.next, record.revision) = (schedule, next, 0);
+                (record.schedule, record.next, record.revision) = (schedule.into(), next, 0);
                 if record.is_exhausted() {
                     record.next = None;
                 }
