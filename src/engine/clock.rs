@@ -15,7 +15,7 @@
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +49,9 @@ const GATHERED: Duration = Duration::from_millis(5);
 
 /// How many schedules of a queue are read at once.
 const PAGE: usize = 1000;
+
+/// How many pages are read before others have their turn.
+const PAGES: usize = 20;
 
 /// How many occurrences are fired in one call.
 const BATCH: usize = 250;
@@ -340,52 +343,103 @@ fn cut_off() -> AdapterError {
 }
 
 /// Fires what is due in a queue, as it was read at `asked`; answers when to look again. While one
-/// batch is on its way, the next is planned.
+/// batch is on its way, the next is planned, and read where there is more than a page.
 async fn fire(
     adapter: Arc<dyn JobAdapter>,
     read: Arc<Read>,
     due: DueInQueue,
     asked: Instant,
 ) -> shiftwork_adapter::Result<Option<Instant>> {
-    let DueInQueue { now, records, next, .. } = due;
-    let mut following = Following { next, moved: false, refused: false };
-    let mut on_its_way = None;
-    let mut batch = Vec::new();
-    for record in &records {
-        let Some(occurrences) = read.occurrences(record) else { continue };
-        batch.extend(plan(record, now, &occurrences));
-        if batch.len() >= BATCH {
-            let sent = tokio::spawn(send(adapter.clone(), std::mem::take(&mut batch)));
-            if let Some(sent) = on_its_way.replace(sent) {
-                following.add(joined(sent).await?, &records);
+    let (mut due, mut asked) = (due, asked);
+    let mut following = Following { next: due.next, refused: false };
+    let mut on_its_way: Option<OnItsWay> = None;
+    // What was sent before the page was read, and may not have been fired then.
+    let mut sent = HashSet::new();
+    for _ in 0..PAGES {
+        let is_full = due.records.len() >= PAGE;
+        let mut has_any = false;
+        let mut batch = Batch::default();
+        for record in &due.records {
+            if sent.contains(&record.schedule.id) {
+                following.refused = true;
+                continue;
+            }
+            let Some(occurrences) = read.occurrences(record) else { continue };
+            batch.extend(record, plan(record, due.now, &occurrences));
+            has_any |= !batch.firings.is_empty();
+            if batch.firings.len() >= BATCH {
+                let next = std::mem::take(&mut batch).send(adapter.clone());
+                if let Some(before) = on_its_way.replace(next) {
+                    following.add(joined(before).await?);
+                }
             }
         }
+        // Where none can be fired, this program cannot read what is due, and would ask for it again
+        // and again.
+        if !is_full || !has_any {
+            if let Some(before) = on_its_way.take() {
+                following.add(joined(before).await?);
+            }
+            if !batch.firings.is_empty() {
+                following.add(batch.fire(&*adapter).await?);
+            }
+            return Ok(match following {
+                Following { refused: true, .. } => Some(Instant::now() + MOMENT),
+                Following { next, .. } => next.map(|next| asked + next.since(due.now)),
+            });
+        }
+        sent = due.records.iter().rev().take(BATCH).map(|r| r.schedule.id.clone()).collect();
+        if !batch.firings.is_empty() {
+            let next = batch.send(adapter.clone());
+            if let Some(before) = on_its_way.replace(next) {
+                following.add(joined(before).await?);
+            }
+        }
+        asked = Instant::now();
+        let mut more = adapter.due(Some(std::slice::from_ref(&due.queue)), PAGE).await?;
+        match (more.queues.pop(), more.unread.pop()) {
+            (_, Some((_, error))) => return Err(error),
+            (Some(more), None) => due = more,
+            (None, None) => due.records = Vec::new(),
+        }
+        following.next = following.next.into_iter().chain(due.next).min();
     }
-    if let Some(sent) = on_its_way {
-        following.add(joined(sent).await?, &records);
+    if let Some(before) = on_its_way {
+        following.add(joined(before).await?);
     }
-    if !batch.is_empty() {
-        following.add(send(adapter, batch).await?, &records);
-    }
-    Ok(match following {
-        // There may be more. Not where nothing has moved: then this program cannot read what is due,
-        // and would ask for it again and again.
-        Following { moved: true, .. } if records.len() >= PAGE => Some(asked),
-        Following { refused: true, .. } => Some(Instant::now() + MOMENT),
-        Following { next, .. } => next.map(|next| asked + next.since(now)),
-    })
+    // Others are to have their turn.
+    Ok(Some(Instant::now()))
 }
 
-type Sent = (Vec<Firing>, Vec<Fired>);
-
-async fn send(adapter: Arc<dyn JobAdapter>, batch: Vec<Firing>) -> shiftwork_adapter::Result<Sent> {
-    let fired = adapter.fire(batch.clone()).await?;
-    Ok((batch, fired))
+/// What is fired in one call.
+#[derive(Default)]
+struct Batch {
+    firings: Vec<Firing>,
+    /// Of each, when what comes after it is due.
+    following: Vec<Option<Timestamp>>,
 }
 
-async fn joined(
-    sent: tokio::task::JoinHandle<shiftwork_adapter::Result<Sent>>,
-) -> shiftwork_adapter::Result<Sent> {
+impl Batch {
+    fn extend(&mut self, record: &ScheduleRecord, firings: Vec<Firing>) {
+        let due = |firing: &Firing| firing.next.map(|next| record.schedule.due(next));
+        self.following.extend(firings.iter().map(due));
+        self.firings.extend(firings);
+    }
+
+    async fn fire(self, adapter: &dyn JobAdapter) -> shiftwork_adapter::Result<(Self, Vec<Fired>)> {
+        let fired = adapter.fire(self.firings.clone()).await?;
+        Ok((self, fired))
+    }
+
+    fn send(self, adapter: Arc<dyn JobAdapter>) -> OnItsWay {
+        tokio::spawn(async move { self.fire(&*adapter).await })
+    }
+}
+
+/// A batch that is on its way.
+type OnItsWay = tokio::task::JoinHandle<shiftwork_adapter::Result<(Batch, Vec<Fired>)>>;
+
+async fn joined(sent: OnItsWay) -> shiftwork_adapter::Result<(Batch, Vec<Fired>)> {
     sent.await.unwrap_or_else(|_| Err(cut_off()))
 }
 
@@ -393,32 +447,20 @@ async fn joined(
 struct Following {
     /// When the first is due that is not yet.
     next: Option<Timestamp>,
-    /// Something has moved on.
-    moved: bool,
-    /// Something was not as it was read: by the store's clock it is not due yet, or somebody else was
-    /// quicker.
+    /// Something was not as it was read, or may not have been: by the store's clock it is not due
+    /// yet, or somebody else was quicker.
     refused: bool,
 }
 
 impl Following {
-    fn add(&mut self, (batch, fired): Sent, records: &[ScheduleRecord]) {
-        // Ordered as the batch is; the schedules of some of them make no firing.
-        let mut records = records.iter();
-        let mut record: Option<&ScheduleRecord> = None;
-        for (firing, fired) in batch.iter().zip(fired) {
+    fn add(&mut self, (batch, fired): (Batch, Vec<Fired>)) {
+        for ((firing, due), fired) in batch.firings.iter().zip(batch.following).zip(fired) {
             log(firing, fired);
-            if record.is_none_or(|record| record.schedule.id != firing.schedule) {
-                record = records.find(|record| record.schedule.id == firing.schedule);
-            }
             match fired {
                 // Its turn comes with the end of the run before it, which wakes this loop.
                 Fired::Early if firing.of == FiringOf::Queued => {}
                 Fired::Early | Fired::Stale => self.refused = true,
-                _ => {
-                    self.moved = true;
-                    let due = record.zip(firing.next).map(|(r, next)| r.schedule.due(next));
-                    self.next = self.next.into_iter().chain(due).min();
-                }
+                _ => self.next = self.next.into_iter().chain(due).min(),
             }
         }
     }

@@ -40,8 +40,8 @@ impl Store {
             let queued: BTreeSet<_> =
                 here.records.iter().map(|record| record.schedule.id.clone()).collect();
             for (at, id) in set {
-                if *at > now {
-                    here.next = Some(*at);
+                if at > now {
+                    here.next = Some(at);
                     break;
                 }
                 if here.records.len() == limit {
@@ -56,55 +56,31 @@ impl Store {
         due
     }
 
-    /// Fires occurrences, each in a step of its own.
+    /// Fires occurrences, those of a queue that follow each other in one step.
     pub(crate) fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
-        let mut answers = Vec::with_capacity(batch.len());
-        for firing in batch {
-            match self.schedules.step(|schedules| self.fire_one(schedules, firing)) {
-                Ok(fired) => answers.push(fired),
-                Err(error) if answers.is_empty() => return Err(error),
-                // The firings before it were applied; sent again, they are known as resends.
-                Err(error) => return Err(error.with_effect(Effect::Unknown)),
-            }
-        }
-        Ok(answers)
-    }
-
-    fn fire_one(&self, schedules: &mut Schedules, firing: &Firing) -> Result<Fired> {
-        let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Fired::Stale) };
-        if let Some(refused) = stored.refuse(firing, self.clock.now()) {
-            return Ok(refused);
-        }
-        let record = &stored.record;
-        let queue = self.queue(&record.schedule.queue);
-        let fired = self.step(&queue, |queue, now| {
-            let running = running(queue, record, now);
-            match decide(record, firing, running.is_some()) {
-                Decision::Answer(answer) => {
-                    if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
-                        queue.jobs.runs.follow(job);
+        self.schedules.step(|schedules| {
+            let mut answers = Vec::with_capacity(batch.len());
+            while let Some(firing) = batch.get(answers.len()) {
+                let Some(stored) = schedules.get(&firing.schedule) else {
+                    answers.push(Fired::Stale);
+                    continue;
+                };
+                let queue = self.queue(&stored.record.schedule.queue);
+                self.step(&queue, |queue, now| {
+                    for firing in &batch[answers.len()..] {
+                        match fire_one(schedules, queue, firing, now) {
+                            Ok(Some(fired)) => answers.push(fired),
+                            Ok(None) => return Ok(()),
+                            Err(error) if answers.is_empty() => return Err(error),
+                            // Those before it were fired; sent again, they are known as resends.
+                            Err(error) => return Err(error.with_effect(Effect::Unknown)),
+                        }
                     }
-                    Ok(answer)
-                }
-                Decision::Run(run) => {
-                    let spec = Arc::new(record.schedule.occurring(run));
-                    let job = spec.id;
-                    // Where the job is known already, an earlier definition of the schedule has
-                    // made it.
-                    let _: Vec<Enqueued> = queue.enqueue("fire", vec![spec], now)?;
-                    queue.jobs.runs.begin(job);
-                    Ok(Fired::Job(job))
-                }
+                    Ok(())
+                })?;
             }
-        })?;
-        if fired != Fired::Early {
-            let before = schedules.move_on(firing, fired);
-            self.forget_run(&queue, before, fired);
-            if let (Fired::Job(job), None) = (fired, schedules.get(&firing.schedule)) {
-                self.step(&queue, |queue, _| queue.jobs.runs.forget(job));
-            }
-        }
-        Ok(fired)
+            Ok(answers)
+        })
     }
 
     /// Enqueues a schedule's job by hand.
@@ -207,6 +183,46 @@ impl Store {
             self.step(queue, |queue, _| queue.jobs.runs.forget(before.job));
         }
     }
+}
+
+/// Fires an occurrence, if its schedule is of this queue.
+fn fire_one(
+    schedules: &mut Schedules,
+    queue: &mut Queue,
+    firing: &Firing,
+    now: Timestamp,
+) -> Result<Option<Fired>> {
+    let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Some(Fired::Stale)) };
+    let record = &stored.record;
+    if record.schedule.queue != queue.name {
+        return Ok(None);
+    }
+    if let Some(refused) = stored.refuse(firing, now) {
+        return Ok(Some(refused));
+    }
+    let running = running(queue, record, now);
+    let fired = match decide(record, firing, running.is_some()) {
+        Decision::Answer(answer) => {
+            if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
+                queue.jobs.runs.follow(job);
+            }
+            answer
+        }
+        Decision::Run(run) => {
+            let spec = Arc::new(record.schedule.occurring(run));
+            let job = spec.id;
+            // Where the job is known already, an earlier definition of the schedule has made it.
+            let _: Vec<Enqueued> = queue.enqueue("fire", vec![spec], now)?;
+            queue.jobs.runs.begin(job);
+            Fired::Job(job)
+        }
+    };
+    if fired != Fired::Early {
+        for run in schedules.move_on(firing, fired) {
+            queue.jobs.runs.forget(run);
+        }
+    }
+    Ok(Some(fired))
 }
 
 /// The run of a schedule that is not settled for good. A job that is no longer known is.

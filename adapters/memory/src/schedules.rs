@@ -4,14 +4,14 @@
 //! three ways: somebody defines the schedule anew, or resumes it, or a firing names revision and
 //! next occurrence as they are stored and the one after.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
-    Announcement, AppName, Defined, Fired, Firing, FiringOf, LastRun, Overlap, QueueName, Releases,
-    Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
+    Announcement, AppName, Defined, Fired, Firing, FiringOf, JobId, LastRun, Overlap, QueueName,
+    Releases, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
 };
 use tokio::sync::Notify;
 
@@ -29,10 +29,11 @@ pub(crate) struct SchedulesLock {
 /// All schedules.
 #[derive(Default)]
 pub(crate) struct Schedules {
-    /// Boxed: a tree has room for more than it holds.
-    stored: BTreeMap<ScheduleId, Box<Stored>>,
-    /// Of each queue, the active schedules by when their next occurrence is due.
-    due: BTreeMap<QueueName, BTreeSet<(Timestamp, ScheduleId)>>,
+    /// Boxed: a table has room for more than it holds.
+    stored: HashMap<ScheduleId, Box<Stored>>,
+    due: DueIndex,
+    /// How many were ever made.
+    made: u64,
     /// Those that have an occurrence queued.
     queued: BTreeSet<ScheduleId>,
     /// The highest revision of those removed. One that is defined again goes on from there, so
@@ -43,9 +44,16 @@ pub(crate) struct Schedules {
     announced: Announced,
 }
 
+/// Of each queue, the active schedules by when their next occurrence is due, and where that is the
+/// same by the order in which they were made.
+#[derive(Default)]
+struct DueIndex(BTreeMap<QueueName, BTreeMap<(Timestamp, u64), ScheduleId>>);
+
 /// A schedule as it is stored.
 pub(crate) struct Stored {
     pub(crate) record: ScheduleRecord,
+    /// The place among all in which it was made.
+    number: u64,
     /// The firing that made the last run's job: sent again, it is answered the same.
     made_by: Option<Box<Firing>>,
 }
@@ -89,15 +97,16 @@ impl Schedules {
         let defined = match self.stored.entry(id.clone()) {
             Entry::Vacant(vacant) => {
                 let record = ScheduleRecord::new(schedule, self.retired + 1, next);
-                vacant.insert(Box::new(Stored { record, made_by: None }));
+                self.made += 1;
+                vacant.insert(Box::new(Stored { record, number: self.made, made_by: None }));
                 Defined::Created
             }
             Entry::Occupied(known) if *known.get().record.schedule == schedule => {
                 return Defined::Unchanged;
             }
             Entry::Occupied(mut known) => {
-                let Stored { record, made_by } = &mut **known.get_mut();
-                leave(&mut self.due, record);
+                self.due.leave(known.get());
+                let Stored { record, made_by, .. } = &mut **known.get_mut();
                 if record.schedule.queue != schedule.queue {
                     // Jobs of the old queue are of no concern in the new one.
                     record.overlapped += u64::from(record.queued.take().is_some());
@@ -110,17 +119,17 @@ impl Schedules {
                 Defined::Replaced
             }
         };
-        self.enter(&id);
+        self.due.enter(&self.stored[&id]);
         self.changes += 1;
         defined
     }
 
     pub(crate) fn remove(&mut self, schedule: &ScheduleId) -> Option<ScheduleRecord> {
-        let Stored { record, .. } = *self.stored.remove(schedule)?;
-        leave(&mut self.due, &record);
+        let stored = self.stored.remove(schedule)?;
+        self.due.leave(&stored);
         self.queued.remove(schedule);
-        self.retired = self.retired.max(record.revision);
-        Some(record)
+        self.retired = self.retired.max(stored.record.revision);
+        Some(stored.record)
     }
 
     /// Pauses or resumes; answers whether it was otherwise.
@@ -131,16 +140,16 @@ impl Schedules {
         next: Option<Timestamp>,
     ) -> bool {
         let Some(stored) = self.stored.get_mut(schedule) else { return false };
-        let record = &mut stored.record;
-        if record.paused == paused {
+        if stored.record.paused == paused {
             return false;
         }
-        leave(&mut self.due, record);
+        self.due.leave(stored);
+        let record = &mut stored.record;
         record.paused = paused;
         if !paused {
             record.next = next.filter(|_| !record.is_exhausted());
         }
-        self.enter(schedule);
+        self.due.enter(stored);
         self.changes += 1;
         true
     }
@@ -151,7 +160,10 @@ impl Schedules {
 
     /// All of them, ordered by id.
     pub(crate) fn records(&self) -> Vec<ScheduleRecord> {
-        self.stored.values().map(|stored| stored.record.clone()).collect()
+        let mut records: Vec<_> =
+            self.stored.values().map(|stored| stored.record.clone()).collect();
+        records.sort_unstable_by(|a, b| a.schedule.id.cmp(&b.schedule.id));
+        records
     }
 
     /// The active ones that have an occurrence queued.
@@ -163,8 +175,9 @@ impl Schedules {
     /// Of each queue, the active schedules by when their next occurrence is due.
     pub(crate) fn by_due(
         &self,
-    ) -> impl Iterator<Item = (&QueueName, &BTreeSet<(Timestamp, ScheduleId)>)> {
-        self.due.iter()
+    ) -> impl Iterator<Item = (&QueueName, impl Iterator<Item = (Timestamp, &ScheduleId)>)> {
+        let queues = self.due.0.iter();
+        queues.map(|(queue, due)| (queue, due.iter().map(|((at, _), id)| (*at, id))))
     }
 
     /// Takes note of a process that declares schedules.
@@ -185,16 +198,67 @@ impl Schedules {
         record.by_hand.replace(run)
     }
 
-    /// Moves a schedule on, past the occurrence of a firing that was found to be due. Where it
-    /// made a job, answers the run before it, which is the last no more.
-    pub(crate) fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<LastRun> {
-        let Stored { record, made_by } = &mut **self.stored.get_mut(&firing.schedule)?;
-        leave(&mut self.due, record);
+    /// Moves a schedule on, past the occurrence of a firing that was found to be due; answers the
+    /// runs that are the last of a schedule no more.
+    pub(crate) fn move_on(
+        &mut self,
+        firing: &Firing,
+        fired: Fired,
+    ) -> impl Iterator<Item = JobId> + use<> {
+        let mut gone = [None; 3];
+        if let Some(stored) = self.stored.get_mut(&firing.schedule) {
+            self.due.leave(stored);
+            gone[0] = stored.move_on(firing, fired).filter(|&before| fired != Fired::Job(before));
+            if stored.is_done() {
+                let done = self.remove(&firing.schedule);
+                let runs = done.map_or([None; 2], |done| [done.last, done.by_hand]);
+                (gone[1], gone[2]) = (runs[0].map(|run| run.job), runs[1].map(|run| run.job));
+            } else {
+                match stored.record.queued.is_some() {
+                    true => self.queued.insert(firing.schedule.clone()),
+                    false => self.queued.remove(&firing.schedule),
+                };
+                self.due.enter(stored);
+            }
+        }
+        gone.into_iter().flatten()
+    }
+}
+
+impl DueIndex {
+    /// Enters a schedule where it is looked for when it is due.
+    fn enter(&mut self, stored: &Stored) {
+        let record = &stored.record;
+        if let Some(due) = record.due().filter(|_| record.is_active()) {
+            let entry = ((due, stored.number), record.schedule.id.clone());
+            match self.0.get_mut(&record.schedule.queue) {
+                Some(queue) => drop(queue.insert(entry.0, entry.1)),
+                None => drop(self.0.insert(record.schedule.queue.clone(), [entry].into())),
+            }
+        }
+    }
+
+    /// Takes it out.
+    fn leave(&mut self, stored: &Stored) {
+        let Some(due) = stored.record.due() else { return };
+        let name = &stored.record.schedule.queue;
+        let Some(queue) = self.0.get_mut(name) else { return };
+        queue.remove(&(due, stored.number));
+        if queue.is_empty() {
+            self.0.remove(name);
+        }
+    }
+}
+
+impl Stored {
+    /// Moves on as [`Schedules::move_on`] does; answers the job of the run that was the last.
+    fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<JobId> {
+        let Self { record, made_by, .. } = self;
         record.missed = record.missed.saturating_add(firing.missed);
         let mut before = None;
         match (fired, firing.run) {
             (Fired::Job(job), Some(run)) => {
-                before = record.last.replace(LastRun::new(run, job));
+                before = record.last.replace(LastRun::new(run, job)).map(|run| run.job);
                 record.fired += 1;
                 *made_by = Some(Box::new(firing.clone()));
             }
@@ -210,46 +274,15 @@ impl Schedules {
             record.next = None;
             record.overlapped += u64::from(record.queued.take().is_some());
         }
-        let is_queued = record.queued.is_some();
-        let is_done = record.next.is_none() && !is_queued;
-        if is_done && matches!(record.schedule.timing, Timing::Once { .. }) {
-            self.remove(&firing.schedule);
-            return before;
-        }
-        match is_queued {
-            true => self.queued.insert(firing.schedule.clone()),
-            false => self.queued.remove(&firing.schedule),
-        };
-        self.enter(&firing.schedule);
         before
     }
 
-    /// Enters a schedule where it is looked for when it is due.
-    fn enter(&mut self, schedule: &ScheduleId) {
-        let Some(stored) = self.stored.get(schedule) else { return };
-        let record = &stored.record;
-        if let Some(due) = record.due().filter(|_| record.is_active()) {
-            let queue = self.due.entry(record.schedule.queue.clone()).or_default();
-            queue.insert((due, schedule.clone()));
-        }
+    /// Whether nothing is left of one that is due once.
+    fn is_done(&self) -> bool {
+        let is_over = self.record.next.is_none() && self.record.queued.is_none();
+        is_over && matches!(self.record.schedule.timing, Timing::Once { .. })
     }
-}
 
-/// Takes a schedule out of where it is looked for when it is due.
-fn leave(
-    all: &mut BTreeMap<QueueName, BTreeSet<(Timestamp, ScheduleId)>>,
-    record: &ScheduleRecord,
-) {
-    let Some(due) = record.due() else { return };
-    if let Entry::Occupied(mut queue) = all.entry(record.schedule.queue.clone()) {
-        queue.get_mut().remove(&(due, record.schedule.id.clone()));
-        if queue.get().is_empty() {
-            queue.remove();
-        }
-    }
-}
-
-impl Stored {
     /// What a firing is answered that changes nothing, going by what is stored and by the store's
     /// clock; `None`: it is due.
     pub(crate) fn refuse(&self, firing: &Firing, now: Timestamp) -> Option<Fired> {
