@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, ms, record, time};
+use crate::schedules::{Indexed, ms, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -84,8 +84,8 @@ impl Store {
         let now = Timestamp::from_millis(reply.int()?);
         // One that is never due is beyond what a number says.
         let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
-        let stored = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
-        let records = stored.into_iter().filter_map(|(id, stored)| record(&id, &stored)).collect();
+        let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+        let records = self.defined(operation, &queue, states).await?;
         Ok(DueInQueue::new(name.clone(), now, records, next))
     }
 

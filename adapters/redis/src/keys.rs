@@ -28,7 +28,7 @@ pub(crate) enum Key {
 }
 
 /// The keys of a queue that have no name in them: what they are called in scripts, and how they end.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 21] = [
     ("jobs", "jobs"),
     ("wait0", "wait:0"),
     ("wait1", "wait:1"),
@@ -47,6 +47,7 @@ const NAMES: [(&str, &str); 20] = [
     ("results", "results"),
     ("awaited", "awaited"),
     ("schedules", "schedules"),
+    ("definitions", "definitions"),
     ("due_schedules", "due"),
     ("runs", "runs"),
 ];
@@ -137,9 +138,14 @@ impl QueueKeys {
         &self.fixed[17]
     }
 
+    /// `{NS:Q}:definitions`
+    pub(crate) fn definitions(&self) -> &str {
+        &self.fixed[18]
+    }
+
     /// `{NS:Q}:runs`
     pub(crate) fn runs(&self) -> &str {
-        &self.fixed[19]
+        &self.fixed[20]
     }
 
     /// `{NS:Q}:idle`

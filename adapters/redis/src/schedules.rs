@@ -29,6 +29,9 @@ use crate::store::{Queue, Store};
 /// Of how many runs at once it is asked what became of them.
 const LEARNT: usize = 1000;
 
+/// How often a schedule is read that was defined anew between two looks.
+const MOST_READINGS: usize = 10;
+
 /// How many definitions are remembered between looking and firing.
 const REMEMBERED: usize = 4000;
 
@@ -250,7 +253,7 @@ impl Store {
         let stored =
             Reply::new(operation, next()).rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
         let here = stored.into_iter().filter(|(id, _)| indexed.binary_search(id).is_ok());
-        let mut here: Vec<_> = here.filter_map(|(id, stored)| record(&id, &stored)).collect();
+        let mut here = self.defined(operation, &local, here.collect()).await?;
         self.learn_ends(operation, &local, &mut here).await?;
         Ok((now, here))
     }
@@ -277,13 +280,84 @@ impl Store {
         let stored =
             Reply::new(operation, self.call(operation, &queue, &cmd).await?).bytes_or_nil()?;
         let Some(stored) = stored else { return Ok(None) };
-        let record = record(schedule.as_str(), &stored).ok_or_else(|| {
+        let states = vec![(schedule.to_string(), stored)];
+        let record = self.defined(operation, &queue, states).await?.pop();
+        if record.is_none() && self.has(operation, &queue, schedule).await? {
             let message = "the stored schedule cannot be read";
-            AdapterError::new(ErrorKind::Corrupt, operation, message)
-                .with_context("schedule", schedule)
-        })?;
-        self.remember([&record]);
-        Ok(Some(record))
+            return Err(AdapterError::new(ErrorKind::Corrupt, operation, message)
+                .with_context("schedule", schedule));
+        }
+        self.remember(&record);
+        Ok(record)
+    }
+
+    /// Whether a schedule is in a queue, whatever is stored of it.
+    async fn has(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        schedule: &ScheduleId,
+    ) -> Result<bool> {
+        let mut cmd = redis::cmd("HEXISTS");
+        cmd.arg(queue.keys.schedules()).arg(schedule.as_str());
+        Ok(Reply::new(operation, self.call(operation, queue, &cmd).await?).int()? == 1)
+    }
+
+    /// Schedules of a queue whose states were read, with their definitions. One that was defined
+    /// anew in between is read again; one that cannot be read is told and left out.
+    pub(crate) async fn defined(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        states: Vec<(String, Vec<u8>)>,
+    ) -> Result<Vec<ScheduleRecord>> {
+        let mut states = states;
+        let mut records = Vec::with_capacity(states.len());
+        for _ in 0..MOST_READINGS {
+            let ids: Vec<_> = states.iter().map(|(id, _)| id.as_str()).collect();
+            let definitions = self.fields(operation, queue, queue.keys.definitions(), &ids).await?;
+            let mut others = Vec::new();
+            for ((id, state), definition) in states.iter().zip(definitions) {
+                match record(state, definition.as_deref()) {
+                    Ok(record) => records.push(record),
+                    Err(Unread::OtherRevision) => others.push(id.as_str()),
+                    Err(Unread::Unreadable) => {
+                        error!(schedule = id, "a stored schedule cannot be read and is left alone");
+                    }
+                }
+            }
+            if others.is_empty() {
+                return Ok(records);
+            }
+            let again = self.fields(operation, queue, queue.keys.schedules(), &others).await?;
+            let again = others.iter().zip(again).filter_map(|(id, at)| Some((id.to_string(), at?)));
+            states = again.collect();
+        }
+        for (id, _) in states {
+            error!(schedule = id, "the definition of a stored schedule is of another revision");
+        }
+        Ok(records)
+    }
+
+    /// Fields of a hash.
+    async fn fields(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        key: &str,
+        names: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        let read = |names: &[&str]| {
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(key).arg(names);
+            cmd
+        };
+        let commands = names.chunks(LEARNT).map(read).collect();
+        let mut found = Vec::with_capacity(names.len());
+        for answer in self.links.call_all(operation, queue.target(), commands).await? {
+            found.extend(Reply::new(operation, answer).rest(Reply::bytes_or_nil)?);
+        }
+        Ok(found)
     }
 
     /// Remembers definitions: they are fired soon.
@@ -293,11 +367,8 @@ impl Store {
             definitions.clear();
         }
         for record in records {
-            let known = definitions.get(&record.schedule.id);
-            if known.is_none_or(|(revision, _)| *revision != record.revision) {
-                let schedule = record.schedule.clone();
-                definitions.insert(schedule.id.clone(), (record.revision, schedule));
-            }
+            let schedule = record.schedule.clone();
+            definitions.insert(schedule.id.clone(), (record.revision, schedule));
         }
     }
 
@@ -397,19 +468,29 @@ fn unknown(error: AdapterError) -> AdapterError {
     error.with_effect(Effect::Unknown)
 }
 
-/// A stored schedule, read. One that cannot be is told and left out.
-pub(crate) fn record(id: &str, stored: &[u8]) -> Option<ScheduleRecord> {
-    let record = read(stored);
-    if record.is_none() {
-        error!(schedule = id, "a stored schedule cannot be read and is left alone");
-    }
-    record
+/// Why a stored schedule was not read.
+enum Unread {
+    /// It was defined anew, or removed, between two looks.
+    OtherRevision,
+    Unreadable,
 }
 
+/// A stored schedule, read.
+fn record(state: &[u8], definition: Option<&[u8]>) -> std::result::Result<ScheduleRecord, Unread> {
+    let (revision, definition) =
+        definition.and_then(<[u8]>::split_first_chunk::<8>).ok_or(Unread::OtherRevision)?;
+    if state.get(REVISION) != Some(revision) {
+        return Err(Unread::OtherRevision);
+    }
+    let schedule = serde_json::from_slice(definition).map_err(|_| Unread::Unreadable)?;
+    read(state, schedule).ok_or(Unread::Unreadable)
+}
+
+/// Where a state has the revision.
+const REVISION: std::ops::Range<usize> = 72..80;
+
 /// As `scripts/lib/schedule.lua` draws it.
-fn read(stored: &[u8]) -> Option<ScheduleRecord> {
-    let (state, definition) = stored.split_first_chunk::<STATE_LEN>()?;
-    let schedule: Schedule = serde_json::from_slice(definition).ok()?;
+fn read(state: &[u8], schedule: Schedule) -> Option<ScheduleRecord> {
     let mut state = State(state);
     let (job, by_hand) = (state.job()?, state.job()?);
     let (next, _due) = (state.instant()?, state.instant()?);
@@ -425,9 +506,6 @@ fn read(stored: &[u8]) -> Option<ScheduleRecord> {
     record.paused = *paused == b'1';
     Some(record)
 }
-
-/// How long what changes of a schedule is.
-const STATE_LEN: usize = 139;
 
 /// What is left to read of it.
 struct State<'a>(&'a [u8]);

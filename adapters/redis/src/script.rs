@@ -82,13 +82,13 @@ scripts! {
     DISCARD = "discard" (jobs meta completed dead results);
     PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo meta idle);
     COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
-    SCHEDULE = "schedule" (jobs meta schedules due_schedules);
-    UNSCHEDULE = "unschedule" (meta schedules due_schedules runs);
+    SCHEDULE = "schedule" (jobs meta schedules definitions due_schedules);
+    UNSCHEDULE = "unschedule" (meta schedules definitions due_schedules runs);
     UNINDEX = "unindex" (index);
     HALT = "halt" (jobs schedules due_schedules);
     DUE = "due" (schedules due_schedules);
     FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
-        schedules due_schedules runs);
+        schedules definitions due_schedules runs);
     TRIGGER = "trigger" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results schedules runs);
     DECLARE = "declare" (releases);

@@ -184,6 +184,7 @@ for id, s in pairs(changed) do
   end
   if s.is_done then
     call('HDEL', schedules, id)
+    call('HDEL', definitions, id)
     retired = math.max(retired, s.revision)
     for _, job in ipairs({ s.job, s.hand }) do
       gone_runs[#gone_runs + 1] = job

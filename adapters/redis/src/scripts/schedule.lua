@@ -17,7 +17,8 @@
 local stored = redis.call('HGET', schedules, ARGV[1])
 local answer, s = 'created', nil
 if stored then
-  if string.sub(stored, STATE_LEN + 1) == ARGV[2] then return 'unchanged' end
+  local definition = redis.call('HGET', definitions, ARGV[1])
+  if definition and string.sub(definition, 9) == ARGV[2] then return 'unchanged' end
   s = read_schedule(stored)
   answer = 'replaced'
   s.revision = math.max(s.revision, tonumber(ARGV[8]))
@@ -33,6 +34,7 @@ s.revision = s.revision + 1
 s.next, s.due, s.enabled = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local limit = tonumber(ARGV[6])
 if limit > 0 and s.fired >= limit then s.next, s.due = NONE, NONE end
-save_schedule(ARGV[1], s, ARGV[2])
+save_schedule(ARGV[1], s)
+redis.call('HSET', definitions, ARGV[1], struct.pack('>I8', s.revision) .. ARGV[2])
 redis.call('PUBLISH', ARGV[7], ARGV[1])
 return answer

@@ -14,6 +14,7 @@ if not stored then return 0 end
 local s = read_schedule(stored)
 local revision = s.revision
 redis.call('HDEL', schedules, ARGV[1])
+redis.call('HDEL', definitions, ARGV[1])
 redis.call('ZREM', due_schedules, ARGV[1])
 redis.call('HDEL', runs, s.job, s.hand)
 local retired = tonumber(redis.call('HGET', meta, 'retired') or 0)

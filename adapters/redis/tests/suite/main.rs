@@ -27,6 +27,7 @@ mod outages;
 mod permissions;
 mod pressure;
 mod replicas;
+mod schedules;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod services;

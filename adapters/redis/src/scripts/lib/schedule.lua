@@ -1,4 +1,5 @@
--- A schedule as it is stored: what changes, of fixed width, then its definition as JSON.
+-- What is stored of a schedule that changes, of fixed width. Its definition stands in `definitions`,
+-- behind the revision that it is of: firing needs none of it.
 --
 --   1-16    the job of its last run; 16 zeros: there is none
 --   17-32   the job of its last run by hand
@@ -8,7 +9,6 @@
 --   105     1 where it is enabled, 106 1 where it is paused, else 0
 --   107-139 the firing that made the last job; 33 zeros: there is none
 local STATE = '>c16c16i8i8i8i8i8I8I8I8I8c1c1c33'
-local STATE_LEN = 139
 local NONE = -9007199254740992
 local NO_JOB, NO_FIRING = string.rep('\0', 16), string.rep('\0', 33)
 
@@ -17,17 +17,15 @@ local function read_schedule(stored)
     paused, made_by = struct.unpack(STATE, stored)
   -- Made with all of its fields: a table that grows is made anew each time.
   return {
-    stored = stored, job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
+    job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
     queued = queued, revision = revision, fired = fired, overlapped = overlapped, missed = missed,
     enabled = enabled, paused = paused, made_by = made_by, is_done = false,
   }
 end
 
--- As it was read, but for what has changed; with its definition, or another.
-local function write_schedule(s, definition)
+local function write_schedule(s)
   return struct.pack(STATE, s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued, s.revision,
     s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
-    .. (definition or string.sub(s.stored, STATE_LEN + 1))
 end
 
 -- When it is looked at, in ms; nil: never. `is_running`: whether a run of it is not settled.
@@ -39,12 +37,12 @@ local function looked_at(s, is_running)
 end
 
 -- Stores a schedule, and when it is looked at.
-local function save_schedule(id, s, definition)
+local function save_schedule(id, s)
   local is_running = false
   for _, env in ipairs(redis.call('HMGET', jobs, s.job, s.hand)) do
     is_running = is_running or env and is_pending(env)
   end
-  redis.call('HSET', schedules, id, write_schedule(s, definition))
+  redis.call('HSET', schedules, id, write_schedule(s))
   local at = looked_at(s, is_running)
   if at then
     redis.call('ZADD', due_schedules, whole(at), id)
