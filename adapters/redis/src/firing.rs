@@ -1,8 +1,7 @@
 //! Making jobs of schedules: when an occurrence is due, and by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::PoisonError;
 
 use bytes::BufMut;
@@ -18,7 +17,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, ms, time};
+use crate::schedules::{Indexed, Known, ms, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -57,10 +56,7 @@ impl Store {
         let asked = queues.iter().map(|queue| self.due_in(operation, queue, limit));
         for (queue, answer) in queues.iter().zip(join_all(asked).await) {
             match answer {
-                Ok(here) => {
-                    self.remember(&here.records);
-                    due.queues.push(here);
-                }
+                Ok(here) => due.queues.push(here),
                 Err(error) => due.unread.push((queue.clone(), error)),
             }
         }
@@ -85,7 +81,9 @@ impl Store {
         // One that is never due is beyond what a number says.
         let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
         let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
-        let records = self.defined(operation, &queue, states).await?;
+        let stored = self.defined(operation, &queue, states).await?;
+        self.remember(&stored);
+        let records = stored.into_iter().map(|stored| stored.record).collect();
         Ok(DueInQueue::new(name.clone(), now, records, next))
     }
 
@@ -94,10 +92,10 @@ impl Store {
         let operation = "fire";
         self.check_open(operation)?;
         let mut answers = vec![Fired::Stale; batch.len()];
-        let mut queues: BTreeMap<QueueName, Vec<(usize, Arc<Schedule>)>> = BTreeMap::new();
+        let mut queues: BTreeMap<QueueName, Vec<(usize, Known)>> = BTreeMap::new();
         for (place, firing) in batch.iter().enumerate() {
-            let Some(schedule) = self.definition(operation, firing).await? else { continue };
-            queues.entry(schedule.queue.clone()).or_default().push((place, schedule));
+            let Some(known) = self.known(operation, firing).await? else { continue };
+            queues.entry(known.schedule.queue.clone()).or_default().push((place, known));
         }
         let count = queues.values().map(Vec::len).sum();
         let fired = queues.into_iter().map(|(queue, here)| self.fire_in(queue, here, batch));
@@ -113,7 +111,7 @@ impl Store {
     async fn fire_in(
         &self,
         queue: QueueName,
-        firings: Vec<(usize, Arc<Schedule>)>,
+        firings: Vec<(usize, Known)>,
         batch: &[Firing],
     ) -> Result<Vec<(usize, Fired)>> {
         let operation = "fire";
@@ -162,11 +160,11 @@ impl Store {
     async fn once(
         &self,
         operation: &'static str,
-        firings: &[(usize, Arc<Schedule>)],
+        firings: &[(usize, Known)],
     ) -> Vec<(ScheduleId, Indexed)> {
         let mut found = Vec::new();
-        let once = firings.iter().filter(|(_, schedule)| is_once(schedule));
-        for (_, schedule) in once {
+        let once = firings.iter().map(|(_, known)| &known.schedule);
+        for schedule in once.filter(|schedule| is_once(schedule)) {
             if let Ok(Some(indexed)) = self.indexed(operation, &schedule.id).await {
                 found.push((schedule.id.clone(), indexed));
             }
@@ -174,36 +172,44 @@ impl Store {
         found
     }
 
-    /// The definition of a firing's revision, as far as it is still known; else the one of now, by
+    /// The schedule of a firing's revision, as far as it is still known; else the one of now, by
     /// which the store sees that the firing is stale.
-    async fn definition(
-        &self,
-        operation: &'static str,
-        firing: &Firing,
-    ) -> Result<Option<Arc<Schedule>>> {
-        let as_read = |known: &BTreeMap<ScheduleId, (u64, Arc<Schedule>)>| {
-            let (revision, schedule) = known.get(&firing.schedule)?;
-            (*revision == firing.revision).then(|| schedule.clone())
+    async fn known(&self, operation: &'static str, firing: &Firing) -> Result<Option<Known>> {
+        let as_read = |known: &BTreeMap<ScheduleId, Known>| {
+            known.get(&firing.schedule).filter(|known| known.revision == firing.revision).cloned()
         };
-        let known = as_read(&self.definitions.lock().unwrap_or_else(PoisonError::into_inner));
+        let known = as_read(&self.known.lock().unwrap_or_else(PoisonError::into_inner));
         if known.is_some() {
             return Ok(known);
         }
-        let stored = self.stored_schedule(operation, &firing.schedule).await?;
-        Ok(stored.map(|record| record.schedule))
+        Ok(self
+            .stored_in_index(operation, &firing.schedule)
+            .await?
+            .map(|stored| Known::of(&stored)))
     }
 
-    fn fire_command(
-        &self,
-        queue: &Queue,
-        firings: &[(usize, Arc<Schedule>)],
-        batch: &[Firing],
-    ) -> Cmd {
+    fn fire_command(&self, queue: &Queue, firings: &[(usize, Known)], batch: &[Firing]) -> Cmd {
         let mut cmd = script::FIRE.call(&queue.keys, &Named::default());
         cmd.arg(&self.names.schedules).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-        for (place, schedule) in firings {
-            let firing = &batch[*place];
+        // Of several firings of one schedule, the first finds it as it was read.
+        let mut seen = HashSet::new();
+        let plain: Vec<_> = firings
+            .iter()
+            .map(|(place, known)| {
+                let firing = &batch[*place];
+                let is_first = seen.insert(&firing.schedule);
+                is_first.then(|| known.plain(firing)).flatten()
+            })
+            .collect();
+        let due = |((place, known), _): (&(usize, Known), _)| {
+            known.schedule.due(batch[*place].occurrence)
+        };
+        let all_due =
+            firings.iter().zip(&plain).filter(|(_, plain)| plain.is_some()).map(due).max();
+        cmd.arg(ms(all_due));
+        for ((place, known), plain) in firings.iter().zip(&plain) {
+            let (firing, schedule) = (&batch[*place], &known.schedule);
             let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
             let mut what = Vec::with_capacity(91);
             what.put_u8(if firing.of == FiringOf::Queued { b'q' } else { b'n' });
@@ -222,12 +228,15 @@ impl Store {
             what.put_u64(schedule.limit.map_or(0, NonZeroU64::get));
             what.put_u8(if is_once(schedule) { b'1' } else { b'0' });
             what.put_slice(job.id().as_bytes());
-            // The times in it are put in by the script.
-            let header = job.kind.header(Timestamp::EPOCH);
-            let mut envelope = Vec::with_capacity(header.len() + job.body_len());
-            envelope.put_slice(&header);
-            job.put_body(&mut envelope);
-            cmd.arg(firing.schedule.as_str()).arg(what).arg(envelope);
+            let plain = plain.as_ref();
+            cmd.arg(firing.schedule.as_str())
+                .arg(plain.map_or(&[][..], |plain| &plain.before))
+                .arg(plain.map_or(&[][..], |plain| &plain.after))
+                .arg(plain.map_or(0, |plain| plain.next_due))
+                .arg(what)
+                // The times in it are put in by the script.
+                .arg(&job.kind.header(Timestamp::EPOCH))
+                .arg(job.body());
         }
         cmd
     }

@@ -9,13 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Defined, Effect, ErrorKind, JobId, LastRun, QueueName, Result, Schedule,
-    ScheduleId, ScheduleRecord, Schedules, Timestamp,
+    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, QueueName, Result,
+    Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
 };
 use tracing::error;
 
@@ -32,7 +32,7 @@ const LEARNT: usize = 1000;
 /// How often a schedule is read that was defined anew between two looks.
 const MOST_READINGS: usize = 10;
 
-/// How many definitions are remembered between looking and firing.
+/// How many schedules are remembered between looking and firing.
 const REMEMBERED: usize = 4000;
 
 /// Where the index says that a schedule is.
@@ -40,6 +40,30 @@ pub(crate) struct Indexed {
     pub(crate) queue: QueueName,
     /// All that stands there.
     pub(crate) written: String,
+}
+
+/// A schedule as it is stored, read.
+pub(crate) struct Stored {
+    pub(crate) record: ScheduleRecord,
+    /// What changes of it, as it is.
+    state: Vec<u8>,
+}
+
+/// What is remembered of a schedule between looking and firing.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) revision: u64,
+    pub(crate) schedule: Arc<Schedule>,
+    state: Arc<[u8]>,
+}
+
+/// What most firings do: they make a job, and there is nothing else to decide.
+pub(crate) struct Plain {
+    /// The state as it was read, and the one that it has then.
+    pub(crate) before: Arc<[u8]>,
+    pub(crate) after: Vec<u8>,
+    /// When the schedule is due then, ms.
+    pub(crate) next_due: i64,
 }
 
 /// What a schedule takes along to another queue.
@@ -117,7 +141,7 @@ impl Store {
     ) -> Result<Carried> {
         // Looked at before, too: of a removal that was sent again, it is not told any more.
         let record = match self.stored_in(operation, &from.queue, schedule).await {
-            Ok(record) => record,
+            Ok(stored) => stored.map(|stored| stored.record),
             Err(error) if error.kind() == ErrorKind::Corrupt => None,
             Err(error) => return Err(error),
         };
@@ -253,7 +277,8 @@ impl Store {
         let stored =
             Reply::new(operation, next()).rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
         let here = stored.into_iter().filter(|(id, _)| indexed.binary_search(id).is_ok());
-        let mut here = self.defined(operation, &local, here.collect()).await?;
+        let here = self.defined(operation, &local, here.collect()).await?;
+        let mut here: Vec<_> = here.into_iter().map(|stored| stored.record).collect();
         self.learn_ends(operation, &local, &mut here).await?;
         Ok((now, here))
     }
@@ -264,6 +289,14 @@ impl Store {
         operation: &'static str,
         schedule: &ScheduleId,
     ) -> Result<Option<ScheduleRecord>> {
+        Ok(self.stored_in_index(operation, schedule).await?.map(|stored| stored.record))
+    }
+
+    pub(crate) async fn stored_in_index(
+        &self,
+        operation: &'static str,
+        schedule: &ScheduleId,
+    ) -> Result<Option<Stored>> {
         let Some(indexed) = self.indexed(operation, schedule).await? else { return Ok(None) };
         self.stored_in(operation, &indexed.queue, schedule).await
     }
@@ -273,7 +306,7 @@ impl Store {
         operation: &'static str,
         queue: &QueueName,
         schedule: &ScheduleId,
-    ) -> Result<Option<ScheduleRecord>> {
+    ) -> Result<Option<Stored>> {
         let queue = self.queue(queue);
         let mut cmd = redis::cmd("HGET");
         cmd.arg(queue.keys.schedules()).arg(schedule.as_str());
@@ -281,14 +314,14 @@ impl Store {
             Reply::new(operation, self.call(operation, &queue, &cmd).await?).bytes_or_nil()?;
         let Some(stored) = stored else { return Ok(None) };
         let states = vec![(schedule.to_string(), stored)];
-        let record = self.defined(operation, &queue, states).await?.pop();
-        if record.is_none() && self.has(operation, &queue, schedule).await? {
+        let stored = self.defined(operation, &queue, states).await?.pop();
+        if stored.is_none() && self.has(operation, &queue, schedule).await? {
             let message = "the stored schedule cannot be read";
             return Err(AdapterError::new(ErrorKind::Corrupt, operation, message)
                 .with_context("schedule", schedule));
         }
-        self.remember(&record);
-        Ok(record)
+        self.remember(&stored);
+        Ok(stored)
     }
 
     /// Whether a schedule is in a queue, whatever is stored of it.
@@ -310,33 +343,34 @@ impl Store {
         operation: &'static str,
         queue: &Queue,
         states: Vec<(String, Vec<u8>)>,
-    ) -> Result<Vec<ScheduleRecord>> {
+    ) -> Result<Vec<Stored>> {
         let mut states = states;
-        let mut records = Vec::with_capacity(states.len());
+        let mut read = Vec::with_capacity(states.len());
         for _ in 0..MOST_READINGS {
             let ids: Vec<_> = states.iter().map(|(id, _)| id.as_str()).collect();
             let definitions = self.fields(operation, queue, queue.keys.definitions(), &ids).await?;
             let mut others = Vec::new();
-            for ((id, state), definition) in states.iter().zip(definitions) {
-                match record(state, definition.as_deref()) {
-                    Ok(record) => records.push(record),
-                    Err(Unread::OtherRevision) => others.push(id.as_str()),
+            for ((id, state), definition) in states.into_iter().zip(definitions) {
+                match record(&state, definition.as_deref()) {
+                    Ok(record) => read.push(Stored { record, state }),
+                    Err(Unread::OtherRevision) => others.push(id),
                     Err(Unread::Unreadable) => {
                         error!(schedule = id, "a stored schedule cannot be read and is left alone");
                     }
                 }
             }
             if others.is_empty() {
-                return Ok(records);
+                return Ok(read);
             }
-            let again = self.fields(operation, queue, queue.keys.schedules(), &others).await?;
-            let again = others.iter().zip(again).filter_map(|(id, at)| Some((id.to_string(), at?)));
-            states = again.collect();
+            let ids: Vec<_> = others.iter().map(String::as_str).collect();
+            let again = self.fields(operation, queue, queue.keys.schedules(), &ids).await?;
+            let again = others.into_iter().zip(again);
+            states = again.filter_map(|(id, state)| Some((id, state?))).collect();
         }
         for (id, _) in states {
             error!(schedule = id, "the definition of a stored schedule is of another revision");
         }
-        Ok(records)
+        Ok(read)
     }
 
     /// Fields of a hash.
@@ -360,15 +394,14 @@ impl Store {
         Ok(found)
     }
 
-    /// Remembers definitions: they are fired soon.
-    pub(crate) fn remember<'a>(&self, records: impl IntoIterator<Item = &'a ScheduleRecord>) {
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if definitions.len() > REMEMBERED {
-            definitions.clear();
+    /// Remembers schedules: they are fired soon.
+    pub(crate) fn remember<'a>(&self, read: impl IntoIterator<Item = &'a Stored>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > REMEMBERED {
+            known.clear();
         }
-        for record in records {
-            let schedule = record.schedule.clone();
-            definitions.insert(schedule.id.clone(), (record.revision, schedule));
+        for stored in read {
+            known.insert(stored.record.schedule.id.clone(), Known::of(stored));
         }
     }
 
@@ -456,6 +489,47 @@ impl Store {
     }
 }
 
+impl Known {
+    pub(crate) fn of(stored: &Stored) -> Self {
+        let Stored { record, state } = stored;
+        let schedule = record.schedule.clone();
+        Self { revision: record.revision, schedule, state: state.as_slice().into() }
+    }
+
+    /// What a firing does that finds the schedule as it was read, if it makes a job then and there is
+    /// nothing else to it.
+    pub(crate) fn plain(&self, firing: &Firing) -> Option<Plain> {
+        let schedule = &self.schedule;
+        let record = read(&self.state, schedule.clone())?;
+        let (run, next) = (firing.run?, firing.next?);
+        let is_as_read = record.revision == firing.revision
+            && record.next == Some(firing.occurrence)
+            && record.is_active();
+        let is_plain = firing.of == FiringOf::Next
+            && firing.missed == 0
+            && record.queued.is_none()
+            && schedule.limit.is_none_or(|limit| record.fired + 1 < limit.get())
+            && !matches!(schedule.timing, Timing::Once { .. });
+        if !is_as_read || !is_plain || self.state.len() != STATE_LEN {
+            return None;
+        }
+        let next_due = ms(Some(schedule.due(next)));
+        let mut after = self.state.to_vec();
+        let mut put = |at: usize, bytes: &[u8]| after[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, JobId::of_occurrence(&schedule.id, run).as_bytes());
+        put(32, &ms(Some(next)).to_be_bytes());
+        put(40, &next_due.to_be_bytes());
+        put(48, &ms(Some(run)).to_be_bytes());
+        put(80, &(record.fired + 1).to_be_bytes());
+        put(106, b"n");
+        put(107, &ms(Some(firing.occurrence)).to_be_bytes());
+        put(115, &ms(Some(run)).to_be_bytes());
+        put(123, &firing.missed.to_be_bytes());
+        put(131, &ms(Some(next)).to_be_bytes());
+        Some(Plain { before: self.state.clone(), after, next_due })
+    }
+}
+
 impl Indexed {
     fn read(written: String) -> Option<Self> {
         let queue = QueueName::new(written.split(' ').next()?).ok()?;
@@ -482,15 +556,18 @@ fn record(state: &[u8], definition: Option<&[u8]>) -> std::result::Result<Schedu
     if state.get(REVISION) != Some(revision) {
         return Err(Unread::OtherRevision);
     }
-    let schedule = serde_json::from_slice(definition).map_err(|_| Unread::Unreadable)?;
-    read(state, schedule).ok_or(Unread::Unreadable)
+    let schedule: Schedule = serde_json::from_slice(definition).map_err(|_| Unread::Unreadable)?;
+    read(state, schedule.into()).ok_or(Unread::Unreadable)
 }
 
-/// Where a state has the revision.
+/// How long a state is.
+const STATE_LEN: usize = 139;
+
+/// Where it has the revision.
 const REVISION: std::ops::Range<usize> = 72..80;
 
 /// As `scripts/lib/schedule.lua` draws it.
-fn read(state: &[u8], schedule: Schedule) -> Option<ScheduleRecord> {
+fn read(state: &[u8], schedule: Arc<Schedule>) -> Option<ScheduleRecord> {
     let mut state = State(state);
     let (job, by_hand) = (state.job()?, state.job()?);
     let (next, _due) = (state.instant()?, state.instant()?);

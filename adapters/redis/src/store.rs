@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, Schedule,
-    ScheduleId, ServerHealth, StoreSettings,
+    AdapterError, Connection, Effect, ErrorKind, Namespace, QueueName, Result, ScheduleId,
+    ServerHealth, StoreSettings,
 };
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::links::{Links, Listener, Target};
 use crate::reckoning::Reckoning;
 use crate::replicas::Confirmed;
 use crate::reply::Reply;
+use crate::schedules::Known;
 use crate::server::Server;
 use crate::slot::Slot;
 use crate::wakeup::{Bell, Wakeups};
@@ -33,8 +34,8 @@ pub(crate) struct Store {
     pub(crate) server: Arc<Server>,
     pub(crate) settings: StoreSettings,
     pub(crate) names: Arc<NamespaceKeys>,
-    /// The definitions that were read last, each with the revision it was read of.
-    pub(crate) definitions: Mutex<BTreeMap<ScheduleId, (u64, Arc<Schedule>)>>,
+    /// The schedules that were read last, as they were.
+    pub(crate) known: Mutex<BTreeMap<ScheduleId, Known>>,
     pub(crate) local: Arc<Local>,
 }
 
@@ -104,8 +105,8 @@ impl Store {
         let confirmed = (server.wait_replicas() > 0).then(|| {
             Confirmed::new(server.clone(), server.wait_replicas(), settings.connect_timeout)
         });
-        let definitions = Mutex::default();
-        Ok(Arc::new(Self { links, confirmed, server, settings, names, definitions, local }))
+        let known = Mutex::default();
+        Ok(Arc::new(Self { links, confirmed, server, settings, names, known, local }))
     }
 
     /// What this process knows of a queue.

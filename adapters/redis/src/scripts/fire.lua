@@ -2,13 +2,16 @@
 -- counts why not, and moves its schedule on to the next.
 --
 -- ARGV 1 the channel on which schedules are told of  2 crashes allowed  3-6 retention, as in
---      exchange.lua; then of each firing three:
+--      exchange.lua  7 when all of those are due that come with two states, ms; then of each firing
+--      seven:
 --      the id of the schedule;
+--      its state as it was read, and the one that it has once this has made a job and nothing else
+--      was to be decided; both empty where there is more to it; and when it is due next;
 --      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
 --      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
 --      how many were missed, the next, when that is due; a, s or q for the overlap policy; the limit
 --      of runs, 0 where there is none; 1 where it is due once; the id of the job, 16 bytes;
---      the job's envelope, whose times are put in here.
+--      the job's header, whose times are put in here, and its body.
 --      Policy, limit, whether it is due once and the job are as the definition of that revision says.
 --      Times are ms, or NONE.
 --
@@ -26,69 +29,82 @@
 -- @include places
 -- @include finish
 
-local FIRST, WIDTH = 7, 3
+local FIRST, WIDTH = 8, 7
 local FIRING = '>c1I8i8i8i8I8i8i8c1I8c1c16'
+local OVERLAP, ALLOW = 58, 97
 -- A firing made a job that is known by these of its fields: kind, occurrence, run, missed, next.
 local MADE_BY = '>c1i8i8I8i8'
-local argv, call, sub, pack, unpack_from = ARGV, redis.call, string.sub, struct.pack, struct.unpack
+local argv, call, sub, byte = ARGV, redis.call, string.sub, string.byte
+local pack, unpack_from = struct.pack, struct.unpack
 local keep = read_retention(3)
 local alone = must_run_alone(0, tonumber(argv[2]))
 
--- All that the firings are about, read at once: schedules by id, and which jobs are known.
-local by_id, envelopes = {}, {}
+-- All that the firings are about, read at once: states by id, and which jobs are known. Where runs
+-- may overlap, those before are read when they are asked for.
+local states, envelopes, made = {}, { [NO_JOB] = false }, {}
 do
-  local ids, made, before = {}, {}, {}
+  local ids, asked = {}, {}
+  local count = 0
   for at = FIRST, #argv, WIDTH do
-    ids[#ids + 1] = argv[at]
-    made[#made + 1] = sub(argv[at + 1], -16)
+    count = count + 1
+    ids[count] = argv[at]
+    made[count] = sub(argv[at + 4], -16)
+    asked[count] = made[count]
   end
   local stored = call('HMGET', schedules, unpack(ids))
-  for i = 1, #ids do
-    if stored[i] and not by_id[ids[i]] then
-      local s = read_schedule(stored[i])
-      by_id[ids[i]] = s
-      if s.job ~= NO_JOB then before[#before + 1] = s.job end
-      if s.hand ~= NO_JOB then before[#before + 1] = s.hand end
+  for i = 1, count do
+    local state = stored[i]
+    states[ids[i]] = state
+    if state and byte(argv[FIRST + (i - 1) * WIDTH + 4], OVERLAP) ~= ALLOW then
+      local last, hand = sub(state, 1, 16), sub(state, 17, 32)
+      if last ~= NO_JOB then asked[#asked + 1] = last end
+      if hand ~= NO_JOB then asked[#asked + 1] = hand end
     end
   end
-  for _, names in ipairs({ made, before }) do
-    for from = 1, #names, CHUNK do
-      local upto = math.min(from + CHUNK - 1, #names)
-      local found = call('HMGET', jobs, unpack(names, from, upto))
-      for i = from, upto do envelopes[names[i]] = found[i - from + 1] end
-    end
+  for from = 1, #asked, CHUNK do
+    local upto = math.min(from + CHUNK - 1, #asked)
+    local found = call('HMGET', jobs, unpack(asked, from, upto))
+    for i = from, upto do envelopes[asked[i]] = found[i - from + 1] end
   end
 end
 
+local function envelope_of(job)
+  local env = envelopes[job]
+  if env == nil then
+    env = call('HGET', jobs, job)
+    envelopes[job] = env
+  end
+  return env
+end
+
 -- The run of a schedule that is not settled.
-local function running(s)
-  local env = envelopes[s.job]
-  if env and is_pending(env) then return s.job end
-  env = envelopes[s.hand]
-  if env and is_pending(env) then return s.hand end
+local function running(job, hand)
+  local env = envelope_of(job)
+  if env and is_pending(env) then return job end
+  env = envelope_of(hand)
+  if env and is_pending(env) then return hand end
 end
 
 local arrived, promoted = 0, false
 local created, pushed, gone_runs, new_runs, changed = {}, {}, {}, {}, {}
-local times = pack('>I8I8', now, now)
+local stored, places, done = {}, {}, {}
+local times, headers = pack('>I8I8', now, now), {}
 
-local function make(id, envelope)
-  local env = envelopes[id]
-  if env and is_expired(env, keep, now) then
-    forget(id, env, keep)
-    env = nil
-  end
-  -- Where the job is known already, an earlier definition of the schedule has made it.
-  if env then return end
+local function add(job, header, body)
   if not promoted then
     arrived, promoted = promote(now), true
   end
   -- Bytes 18 to 33, as lib/envelope.lua draws it.
-  env = sub(envelope, 1, 17) .. times .. sub(envelope, 34)
-  envelopes[id] = env
-  created[#created + 1] = id
-  created[#created + 1] = env
-  local entry, priority = id .. sub(env, 6, 9), tonumber(sub(env, 3, 3))
+  local timed = headers[header]
+  if not timed then
+    timed = sub(header, 1, 17) .. times .. sub(header, 34)
+    headers[header] = timed
+  end
+  local env = timed .. body
+  envelopes[job] = env
+  local count = #created
+  created[count + 1], created[count + 2] = job, env
+  local entry, priority = job .. sub(header, 6, 9), byte(header, 3) - 48
   if alone then
     add_solo(entry, priority, false)
   else
@@ -102,11 +118,37 @@ local function make(id, envelope)
   arrived = arrived + 1
 end
 
-local function fire(id, firing, envelope)
-  local s = by_id[id]
+-- The run before it is the last of its schedule no more.
+local function begin_run(id, job, before)
+  if before ~= NO_JOB and before ~= job then
+    gone_runs[#gone_runs + 1] = before
+    new_runs[before] = nil
+  end
+  new_runs[job] = 'p' .. argv[1] .. ' ' .. id
+end
+
+-- Where the schedule is as it was read, and nothing is to be decided: what most firings are.
+local is_due = now >= tonumber(argv[7])
+local function fire_plain(at, job)
+  local id, before = argv[at], argv[at + 1]
+  if not is_due or states[id] ~= before or changed[id] or envelopes[job] then return false end
+  local last = sub(before, 1, 16)
+  if byte(argv[at + 4], OVERLAP) ~= ALLOW and running(last, sub(before, 17, 32)) then return false end
+  add(job, argv[at + 5], argv[at + 6])
+  begin_run(id, job, last)
+  states[id] = argv[at + 2]
+  local count = #stored
+  stored[count + 1], stored[count + 2] = id, argv[at + 2]
+  places[count + 1], places[count + 2] = argv[at + 3], id
+  return true
+end
+
+local function fire(at)
+  local id = argv[at]
+  local s = changed[id] or states[id] and read_schedule(states[id])
   if not s then return 'stale' end
   local kind, revision, occurrence, due, run, missed, next, next_due, overlap, limit, once, job =
-    unpack_from(FIRING, firing)
+    unpack_from(FIRING, argv[at + 4])
   local stored = kind == 'q' and s.queued or s.next
   local made_by = pack(MADE_BY, kind, occurrence, run, missed, next)
   if s.revision ~= revision or stored ~= occurrence or s.enabled ~= '1' or s.paused ~= '0' then
@@ -114,7 +156,7 @@ local function fire(id, firing, envelope)
   end
   if due > now then return 'early' end
 
-  local busy = running(s)
+  local busy = running(s.job, s.hand)
   local answer = 'job'
   if run == NONE then
     answer = 'missed'
@@ -134,12 +176,14 @@ local function fire(id, firing, envelope)
   if answer == 'early' then return answer end
 
   if answer == 'job' then
-    make(job, envelope)
-    if s.job ~= NO_JOB and s.job ~= job then
-      gone_runs[#gone_runs + 1] = s.job
-      new_runs[s.job] = nil
+    local env = envelope_of(job)
+    if env and is_expired(env, keep, now) then
+      forget(job, env, keep)
+      env = nil
     end
-    new_runs[job] = 'p' .. argv[1] .. ' ' .. id
+    -- Where the job is known already, an earlier definition of the schedule has made it.
+    if not env then add(job, argv[at + 5], argv[at + 6]) end
+    begin_run(id, job, s.job)
     s.job, s.last, s.made_by, s.fired = job, run, made_by, s.fired + 1
   elseif answer == 'queued' then
     s.queued = run
@@ -157,47 +201,53 @@ local function fire(id, firing, envelope)
     if s.queued ~= NONE then s.queued, s.overlapped = NONE, s.overlapped + 1 end
   end
   if once == '1' and s.next == NONE and s.queued == NONE then
-    s.is_done = true
-    by_id[id] = nil
+    changed[id], states[id] = nil, nil
+    done[#done + 1] = id
+    done[id] = s
   end
   return answer
 end
 
 local answers = {}
-for at = FIRST, #argv, WIDTH do
-  answers[#answers + 1] = fire(argv[at], argv[at + 1], argv[at + 2])
+for i = 1, #made do
+  local at = FIRST + (i - 1) * WIDTH
+  answers[i] = fire_plain(at, made[i]) and 'job' or fire(at)
 end
 
 call_in_chunks('HSET', jobs, created)
 for place = 1, 5 do
   if pushed[place] then call_in_chunks('RPUSH', waiting[place], pushed[place]) end
 end
-local stored, places, none = {}, {}, {}
-local retired = 0
+local none = {}
 for id, s in pairs(changed) do
-  local at = not s.is_done and looked_at(s, running(s))
+  stored[#stored + 1] = id
+  stored[#stored + 1] = write_schedule(s)
+  local at = looked_at(s, running(s.job, s.hand))
   if at then
     places[#places + 1] = whole(at)
     places[#places + 1] = id
   else
     none[#none + 1] = id
   end
-  if s.is_done then
-    call('HDEL', schedules, id)
-    call('HDEL', definitions, id)
-    retired = math.max(retired, s.revision)
-    for _, job in ipairs({ s.job, s.hand }) do
-      gone_runs[#gone_runs + 1] = job
-      new_runs[job] = nil
-    end
-  else
-    stored[#stored + 1] = id
-    stored[#stored + 1] = write_schedule(s)
-  end
 end
 call_in_chunks('HSET', schedules, stored)
 call_in_chunks('ZADD', due_schedules, places)
 call_in_chunks('ZREM', due_schedules, none)
+local retired = 0
+for _, id in ipairs(done) do
+  local s = done[id]
+  call('HDEL', schedules, id)
+  call('HDEL', definitions, id)
+  call('ZREM', due_schedules, id)
+  retired = math.max(retired, s.revision)
+  for _, job in ipairs({ s.job, s.hand }) do
+    gone_runs[#gone_runs + 1] = job
+    new_runs[job] = nil
+  end
+end
+if retired > tonumber(call('HGET', meta, 'retired') or 0) then
+  call('HSET', meta, 'retired', whole(retired))
+end
 call_in_chunks('HDEL', runs, gone_runs)
 local begun = {}
 for job, run in pairs(new_runs) do
@@ -205,9 +255,6 @@ for job, run in pairs(new_runs) do
   begun[#begun + 1] = run
 end
 call_in_chunks('HSET', runs, begun)
-if retired > tonumber(call('HGET', meta, 'retired') or 0) then
-  call('HSET', meta, 'retired', whole(retired))
-end
 local to_wake = arrived
 -- @include wake
 return answers

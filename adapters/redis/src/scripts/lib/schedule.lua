@@ -19,7 +19,7 @@ local function read_schedule(stored)
   return {
     job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
     queued = queued, revision = revision, fired = fired, overlapped = overlapped, missed = missed,
-    enabled = enabled, paused = paused, made_by = made_by, is_done = false,
+    enabled = enabled, paused = paused, made_by = made_by,
   }
 end
 
