@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::MISFIRE_AFTER;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nearest::did_you_mean;
+use crate::schedule::remaining::Remaining;
 use crate::schedule::{NewSchedule, Occurrences, Reconciliation, check};
 use crate::shared::Shared;
 use crate::{Health, JobsBuilder, NewJob, Run};
@@ -340,7 +341,10 @@ impl Jobs {
         let occurrences = Occurrences::of(&record.schedule)
             .map_err(|fault| Error::invalid(format!("schedule {id:?}: {fault}")))?;
         let now = self.now().await?;
-        Ok(adapter.resume_schedule(&id, occurrences.first(now)).await?)
+        // It is further than that where the clock was set back meanwhile.
+        let first = Remaining::of(&record, &occurrences).first(now);
+        let next = record.next.filter(|_| first.is_some()).max(first);
+        Ok(adapter.resume_schedule(&id, next).await?)
     }
 
     /// What became of the schedules in this program's code when they were last compared with what

@@ -30,6 +30,7 @@ use tracing::{debug, error, info, warn};
 
 use super::pulse::Pulse;
 use super::{Engine, retry};
+use crate::schedule::remaining::{self, Remaining};
 use crate::schedule::{Cadences, Occurrences};
 use crate::shared::Shared;
 
@@ -39,6 +40,9 @@ pub(crate) const MISFIRE_AFTER: Duration = Duration::from_secs(60);
 /// How often to look where the news of a change may be lost: seldom, since it is rare that one is,
 /// and nothing but a schedule that somebody has just changed fires later for it.
 const POLL: Duration = Duration::from_secs(30);
+
+/// By how much a clock must be behind what it said before for that to be more than the way there.
+const SET_BACK: Duration = Duration::from_secs(1);
 
 /// How soon to look again where that is to be at once, and yet not in a busy loop.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -100,8 +104,10 @@ struct Clock {
     retry: Option<Instant>,
     /// When all were asked last.
     asked_all: Instant,
-    /// The store's time then, and when that was by this process.
-    told: Option<(Timestamp, Instant)>,
+    /// The store's time in each queue then, and when that was known.
+    told: (BTreeMap<QueueName, Timestamp>, Instant),
+    /// Looks whether schedules are further than they can be.
+    rewinding: JoinSet<()>,
     /// What of schedules was read before.
     read: Arc<Read>,
 }
@@ -135,7 +141,8 @@ impl Clock {
             failures: 0,
             retry: None,
             asked_all: Instant::now(),
-            told: None,
+            told: (BTreeMap::new(), Instant::now()),
+            rewinding: JoinSet::new(),
             read: Arc::default(),
         }
     }
@@ -179,7 +186,7 @@ impl Clock {
             for (queue, error) in due.unread {
                 self.take(Round { queue, again: Err(error) });
             }
-            self.compare_clocks(due.queues.iter().map(|due| due.now).min(), now);
+            self.compare_clocks(&due.queues, now);
             for due in due.queues {
                 let queue = due.queue.clone();
                 if self.busy.contains_key(&queue) {
@@ -195,19 +202,30 @@ impl Clock {
         Ok(())
     }
 
-    /// Tells where the store's clock was set back: what has its job already makes none again, so
-    /// that schedules rest until it is again as late as it was.
-    fn compare_clocks(&mut self, told: Option<Timestamp>, now: Instant) {
-        let Some(told) = told else { return };
-        if let Some((before, at)) = self.told.replace((told, now)) {
-            let back = (before + now.duration_since(at)).since(told);
-            if back > MISFIRE_AFTER {
-                warn!(
-                    ?back,
-                    "the store's clock was set back: no schedule fires for as long, since \
-                    its occurrences have been"
-                );
-            }
+    /// Where the store's clock was set back since all were asked before, or may have been while
+    /// nobody asked, looks for schedules that are further than they can be.
+    fn compare_clocks(&mut self, told: &[DueInQueue], asked: Instant) {
+        let (before, known) = &mut self.told;
+        // At least so much has passed, however long the answers took.
+        let passed = asked.duration_since(*known);
+        let back = |due: &DueInQueue| {
+            let expected = *before.get(&due.queue)? + passed;
+            Some(expected.since(due.now)).filter(|back| *back > SET_BACK)
+        };
+        let back = told.iter().filter_map(back).max();
+        let is_first = before.is_empty();
+        before.extend(told.iter().map(|due| (due.queue.clone(), due.now)));
+        *known = Instant::now();
+        if let Some(back) = back {
+            warn!(
+                ?back,
+                "the store's clock was set back: what was passed over is fired when its time comes \
+                again, and what has had its job is not"
+            );
+        }
+        if back.is_some() || (is_first && !told.is_empty()) {
+            self.rewinding = JoinSet::new();
+            self.rewinding.spawn(rewind(self.engine.clone(), self.read.clone()));
         }
     }
 
@@ -335,6 +353,37 @@ impl Clock {
         if self.retry.is_none() && self.failing.is_empty() && self.busy.is_empty() {
             self.engine.store.answered(self.pulse.what());
         }
+    }
+}
+
+/// Takes schedules back that are further than they can be, where there is something to go back to.
+async fn rewind(engine: Arc<Engine>, read: Arc<Read>) {
+    let Shared { adapter, random, .. } = &*engine.shared;
+    for failures in 1.. {
+        let Err(error) = rewind_all(&**adapter, &read).await else { return };
+        debug!(%error, "it could not be seen whether schedules are further than they can be");
+        let again = Instant::now() + retry::delay(failures, random);
+        engine.unless_draining(sleep_until(again)).await;
+        if error.kind() == ErrorKind::Closed || engine.draining.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn rewind_all(adapter: &dyn JobAdapter, read: &Read) -> shiftwork_adapter::Result<()> {
+    let schedules = adapter.scheduled_jobs().await?;
+    for record in schedules.records.iter().filter(|record| record.passed.is_some()) {
+        let Some(occurrences) = read.occurrences(record) else { continue };
+        let Some(rewind) = remaining::rewind(record, &occurrences, schedules.now) else { continue };
+        let (schedule, next, earlier) = (rewind.schedule.clone(), rewind.next, rewind.earlier);
+        if adapter.rewind(rewind).await? {
+            info!(%schedule, %next, %earlier, "rewound: the store's clock was set back");
+        }
+    }
+    // What could not be read is looked at with the next call.
+    match schedules.unread.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
     }
 }
 
@@ -500,14 +549,20 @@ pub(crate) fn plan(
         return Vec::new();
     }
     let due = |at: Timestamp| record.schedule.due(at);
+    let remaining = Remaining::of(record, occurrences);
     let queued = record.queued.map(|queued| Firing::of_queued(record, queued));
-    let plain = |at| Firing::new(record, at, occurrences.after(at));
-    let first = record.next.filter(|&at| due(at) <= now).map(|at| {
+    let plain = |at| Firing::new(record, at, remaining.after(at));
+    let noticed = |at| {
         let late = now.since(due(at)) > MISFIRE_AFTER;
-        if late { make_up(record, at, now, occurrences) } else { plain(at) }
-    });
-    // Of what comes now, nothing is beyond a policy's bound: what was has been left out.
-    let next = |before: &Firing| before.next.filter(|&next| due(next) <= now).map(plain);
+        if late { make_up(record, at, now, &remaining) } else { plain(at) }
+    };
+    let first = record.next.filter(|&at| due(at) <= now).map(noticed);
+    // Of what comes now, nothing is beyond a policy's bound: what was has been left out. Only after
+    // a rewinding there may be another stretch.
+    let next = |before: &Firing| {
+        let next = before.next.filter(|&next| due(next) <= now)?;
+        Some(if remaining.is_beyond(next) { noticed(next) } else { plain(next) })
+    };
     queued.into_iter().chain(iter::successors(first, next).take(IN_A_ROW)).collect()
 }
 
@@ -516,7 +571,7 @@ fn make_up(
     record: &ScheduleRecord,
     at: Timestamp,
     now: Timestamp,
-    occurrences: &Occurrences,
+    occurrences: &Remaining<'_>,
 ) -> Firing {
     let schedule = &record.schedule;
     let most = if schedule.misfire == Misfire::All { MISFIRE_ALL_BOUND } else { 1 };

@@ -5,6 +5,7 @@ mod cron;
 mod expression;
 mod new;
 pub(crate) mod release;
+pub(crate) mod remaining;
 mod zone;
 
 #[cfg(test)]

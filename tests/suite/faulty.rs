@@ -267,6 +267,10 @@ impl JobAdapter for Faulty {
         self.other("pause_schedule", self.inner.pause_schedule(schedule)).await
     }
 
+    async fn rewind(&self, rewind: Rewind) -> Result<bool> {
+        self.other("rewind", self.inner.rewind(rewind)).await
+    }
+
     async fn resume_schedule(
         &self,
         schedule: &ScheduleId,

@@ -286,6 +286,94 @@ async fn a_clock_that_goes_backward_doubles_nothing() {
     assert!(world.clock.now() >= START + hours(1));
 }
 
+#[job(every = "10m", overlap = "allow")]
+async fn each_ten_minutes(notes: State<Notes>, ctx: JobContext) {
+    notes.add(ctx.scheduled_at().to_string());
+}
+
+/// Every ten minutes, from the first on, up to the last.
+fn slots(last: Duration) -> Vec<String> {
+    let minutes = (10..=last.as_secs() / 60).step_by(10);
+    minutes.map(|minute| (START + Duration::from_secs(minute * 60)).to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_clock_that_was_a_day_ahead_and_is_set_right_nothing_stops_and_nothing_doubles() {
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
+    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(minutes(35)).await;
+    // Three have run. Of the day, one is made up for; two more run while the clock is wrong.
+    world.clock.set(START + hours(24) + minutes(35));
+    sleep(minutes(21)).await;
+    let ahead = jobs.scheduled_jobs().await.unwrap().remove(0);
+    assert_eq!((ahead.fired, ahead.missed), (3 + 1 + 2, 24 * 6 - 1));
+    world.clock.set(START + minutes(56));
+    sleep(minutes(5)).await;
+    let back = jobs.scheduled_jobs().await.unwrap().remove(0);
+    assert_eq!((back.fired, back.next), (7, Some(START + minutes(70))), "the next has its turn");
+    // Up to what had its job, and beyond.
+    sleep(hours(24)).await;
+    let mut ran = notes.all();
+    ran.sort();
+    let mut expected = slots(hours(25));
+    // From 35 to 56 minutes the clock was elsewhere.
+    expected.retain(|at| !["2026-11-22T00:40:00.000Z", "2026-11-22T00:50:00.000Z"].contains(&&**at));
+    assert_eq!(ran, expected);
+    assert_eq!(jobs.scheduled_jobs().await.unwrap()[0].passed, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_right_while_nobody_looked_is_found_out_by_who_starts() {
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let start = async || {
+        let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
+        process.state(notes.clone()).register(each_ten_minutes::definition()).start().await.unwrap()
+    };
+    let jobs = start().await;
+    sleep(minutes(15)).await;
+    world.clock.set(START + hours(5) + minutes(15));
+    sleep(minutes(1)).await;
+    jobs.shutdown().await.unwrap();
+    world.clock.set(START + minutes(16));
+    let jobs = start().await;
+    sleep(minutes(30)).await;
+    let record = jobs.scheduled_jobs().await.unwrap().remove(0);
+    assert_eq!((record.fired, record.next), (1 + 1 + 3, Some(START + minutes(50))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_sleeps_over_what_it_went_back_to_doubles_nothing() {
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
+    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
+    let jobs = process.start().await.unwrap();
+    sleep(minutes(15)).await;
+    world.clock.set(START + hours(5) + minutes(15));
+    sleep(minutes(21)).await;
+    world.clock.set(START + minutes(36));
+    sleep(minutes(5)).await;
+    // The laptop is closed, and opened after all of that.
+    world.clock.set(START + hours(9) + minutes(1));
+    sleep(minutes(31)).await;
+    let ran = notes.all();
+    let mut once = ran.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), ran.len(), "an occurrence ran twice: {ran:?}");
+    let record = jobs.scheduled_jobs().await.unwrap().remove(0);
+    assert_eq!(record.next, Some(START + hours(9) + minutes(40)));
+    // The latest of both stretches were made up for.
+    let at = |minute: u64| (START + minutes(minute)).to_string();
+    for minute in [300, 540] {
+        assert!(ran.contains(&at(minute)), "{minute}: {ran:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_goes_backward_before_several_are_fired_is_waited_for() {
     #[job(every = "1s")]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     Announcement, AppName, Beat, BeatReply, CancelJob, Capabilities, Counts, Defined, DueSchedules,
     Enqueued, Exchange, ExchangeReply, Find, Fired, Firing, Found, HeldPage, Incarnation, JobId,
-    JobRecord, JobSpec, Operated, Pong, QueueName, Releases, Result, Schedule, ScheduleId,
+    JobRecord, JobSpec, Operated, Pong, QueueName, Releases, Result, Rewind, Schedule, ScheduleId,
     ScheduleRecord, Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger, Triggered, Watch,
 };
 
@@ -67,7 +67,7 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// Defines a schedule, by its id. `next` is its next occurrence, for the case that the
     /// definition is new or changed; where it is stored unchanged, the stored one stays, and its
     /// revision too. A changed definition keeps counts, last runs, what is queued, and whether it
-    /// is paused. One whose [limit](Schedule::limit) is used up has no next occurrence.
+    /// is paused, but not what was [passed over](ScheduleRecord::passed). One whose [limit](Schedule::limit) is used up has no next occurrence.
     ///
     /// Moving a schedule to another queue removes it there first; where `next` and the timing are
     /// as they were, an occurrence is neither lost nor doubled. Last runs and what is queued stay
@@ -95,6 +95,13 @@ pub trait JobAdapter: Send + Sync + 'static {
     async fn resume_schedule(&self, schedule: &ScheduleId, next: Option<Timestamp>)
     -> Result<bool>;
 
+    /// Goes back to an earlier occurrence, where [that may be](ScheduleRecord::may_rewind), and takes
+    /// note of the one that the schedule was at, as [`Passed::resume`](crate::Passed::resume); else
+    /// changes nothing. Answers whether it has gone back so, by this call or by one like it.
+    ///
+    /// It is for a clock that was ahead and is set back. Counts stay.
+    async fn rewind(&self, rewind: Rewind) -> Result<bool>;
+
     /// Enqueues the job of a schedule now, apart from its cadence: next occurrence, last run and
     /// counts are untouched, and the schedule may be disabled or paused. In the same step it is
     /// seen whether a run of the schedule, by hand or not, is unsettled, and whether this one may
@@ -115,7 +122,9 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// is active, and the occurrence is due by the store's clock, applies the overlap policy,
     /// enqueues the job or counts why not, and moves on to the given next, or to none where the
     /// [limit](Schedule::limit) of runs is reached; else changes nothing. Answers in the order
-    /// given. A schedule that is due [once](crate::Timing::Once) is removed in that step.
+    /// given. A schedule that is due [once](crate::Timing::Once) is removed in that step. What is
+    /// [passed over](ScheduleRecord::passed) is kept as
+    /// [`passed_after`](ScheduleRecord::passed_after) says.
     ///
     /// Firings of one schedule are applied in the order given, too: each may name as its occurrence
     /// what the one before it moves on to.

@@ -48,8 +48,8 @@ pub use provider::{
 };
 pub use schedule::{
     Announcement, Defined, DueInQueue, DueSchedules, Fired, Firing, FiringOf, JobTemplate, LastRun,
-    MISFIRE_ALL_BOUND, Misfire, Origin, Overlap, ReleaseId, Releases, Schedule, ScheduleRecord,
-    Schedules, Timing, Trigger, TriggerOverlap, Triggered,
+    MISFIRE_ALL_BOUND, Misfire, Origin, Overlap, Passed, ReleaseId, Releases, Rewind, Schedule,
+    ScheduleRecord, Schedules, Timing, Trigger, TriggerOverlap, Triggered,
 };
 pub use server::{ServerHealth, ServerState};
 pub use time::Timestamp;

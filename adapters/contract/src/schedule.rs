@@ -235,6 +235,58 @@ pub struct ScheduleRecord {
     pub overlapped: u64,
     /// How many made none since they were noticed too late.
     pub missed: u64,
+    /// The last of these that were passed over together.
+    pub passed: Option<Passed>,
+}
+
+/// Occurrences that made no job since they were noticed too late, one after the other. Where the
+/// store's clock was ahead then and is set back, their time is still to come: the schedule may be
+/// [rewound](crate::JobAdapter::rewind) to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Passed {
+    /// The first of them.
+    pub from: Timestamp,
+    /// They were before this.
+    pub upto: Timestamp,
+    /// Where the schedule was rewound to them: the occurrence that it was at. It is the one that
+    /// follows them, since those between have been decided.
+    pub resume: Option<Timestamp>,
+}
+
+impl Passed {
+    /// Occurrences that are passed over, to which the schedule was not rewound.
+    pub fn new(from: Timestamp, upto: Timestamp) -> Self {
+        Self { from, upto, resume: None }
+    }
+
+    /// The same, where the schedule was rewound from there.
+    #[must_use]
+    pub fn resumed(self, resume: Option<Timestamp>) -> Self {
+        Self { resume, ..self }
+    }
+}
+
+/// Goes back to an occurrence that was [passed over](Passed).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewind {
+    /// Which schedule.
+    pub schedule: ScheduleId,
+    /// Its revision, as read.
+    pub revision: u64,
+    /// Its next occurrence, as read.
+    pub next: Timestamp,
+    /// The occurrence that comes next instead.
+    pub earlier: Timestamp,
+}
+
+impl Rewind {
+    /// From the next occurrence of a schedule to an earlier one; `None`: it has no next one.
+    pub fn new(record: &ScheduleRecord, earlier: Timestamp) -> Option<Self> {
+        let (schedule, revision) = (record.schedule.id.clone(), record.revision);
+        Some(Self { schedule, revision, next: record.next?, earlier })
+    }
 }
 
 impl ScheduleRecord {
@@ -251,6 +303,39 @@ impl ScheduleRecord {
             fired: 0,
             overlapped: 0,
             missed: 0,
+            passed: None,
+        }
+    }
+
+    /// Whether it may be [rewound](crate::JobAdapter::rewind) so: it is as it was read, and to an
+    /// occurrence that was passed over and that it was not rewound to before.
+    pub fn may_rewind(&self, rewind: &Rewind) -> bool {
+        let is_passed = |passed: Passed| {
+            passed.resume.is_none() && (passed.from..passed.upto).contains(&rewind.earlier)
+        };
+        self.revision == rewind.revision
+            && self.next == Some(rewind.next)
+            && rewind.earlier < rewind.next
+            && self.passed.is_some_and(is_passed)
+    }
+
+    /// Whether it has been.
+    pub fn is_rewound(&self, rewind: &Rewind) -> bool {
+        self.revision == rewind.revision
+            && self.next == Some(rewind.earlier)
+            && self.passed.is_some_and(|passed| passed.resume == Some(rewind.next))
+    }
+
+    /// What is passed over once a firing has moved the schedule on; before its next occurrence is
+    /// changed, or after.
+    pub fn passed_after(&self, firing: &Firing) -> Option<Passed> {
+        match self.passed {
+            _ if firing.of == FiringOf::Queued => self.passed,
+            Some(Passed { resume: Some(resume), .. }) => {
+                self.passed.filter(|_| firing.next.is_some_and(|next| next < resume))
+            }
+            _ if firing.missed == 0 => self.passed,
+            _ => firing.run.or(firing.next).map(|upto| Passed::new(firing.occurrence, upto)),
         }
     }
 

@@ -8,7 +8,7 @@ use shiftwork_adapter::{
     AdapterError, Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined,
     DueSchedules, Enqueued, ErrorKind, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart,
     HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec, MAX_BATCH, Operated, Pong,
-    Provider, QueueName, Releases, Result, Schedule, ScheduleId, ScheduleRecord, Schedules,
+    Provider, QueueName, Releases, Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules,
     SweepAnswer, Ticket, Timestamp, Trigger, Triggered, Wakeups, Watch,
 };
 
@@ -131,6 +131,11 @@ impl JobAdapter for MemoryAdapter {
     async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
         self.store.check_open("pause_schedule")?;
         Ok(self.store.schedules.step(|schedules| schedules.set_paused(schedule, true, None)))
+    }
+
+    async fn rewind(&self, rewind: Rewind) -> Result<bool> {
+        self.store.check_open("rewind")?;
+        Ok(self.store.schedules.step(|schedules| schedules.rewind(&rewind)))
     }
 
     async fn resume_schedule(

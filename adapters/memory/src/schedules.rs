@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
     Announcement, AppName, Defined, Fired, Firing, FiringOf, JobId, LastRun, Overlap, QueueName,
-    Releases, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
+    Releases, Rewind, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
 };
 use tokio::sync::Notify;
 
@@ -114,6 +114,7 @@ impl Schedules {
                     self.queued.remove(&id);
                 }
                 record.revision += 1;
+                record.passed = None;
                 record.schedule = schedule.into();
                 record.next = next.filter(|_| !record.is_exhausted());
                 Defined::Replaced
@@ -149,6 +150,21 @@ impl Schedules {
         if !paused {
             record.next = next.filter(|_| !record.is_exhausted());
         }
+        self.due.enter(stored);
+        self.changes += 1;
+        true
+    }
+
+    /// Goes back to an occurrence that was passed over; answers whether it has.
+    pub(crate) fn rewind(&mut self, rewind: &Rewind) -> bool {
+        let Some(stored) = self.stored.get_mut(&rewind.schedule) else { return false };
+        if !stored.record.may_rewind(rewind) {
+            return stored.record.is_rewound(rewind);
+        }
+        self.due.leave(stored);
+        let record = &mut stored.record;
+        record.next = Some(rewind.earlier);
+        record.passed = record.passed.map(|passed| passed.resumed(Some(rewind.next)));
         self.due.enter(stored);
         self.changes += 1;
         true
@@ -255,6 +271,7 @@ impl Stored {
     fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<JobId> {
         let Self { record, made_by, .. } = self;
         record.missed = record.missed.saturating_add(firing.missed);
+        record.passed = record.passed_after(firing);
         let mut before = None;
         match (fired, firing.run) {
             (Fired::Job(job), Some(run)) => {

@@ -8,8 +8,8 @@ use shiftwork_adapter::{
     AdapterError, Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined,
     DueSchedules, Enqueued, ErrorKind, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart,
     HeldPage, Incarnation, JobAdapter, JobId, JobRecord, JobSpec, Operated, Pong, Provider,
-    QueueName, Releases, Result, Schedule, ScheduleId, ScheduleRecord, Schedules, ServerHealth,
-    SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
+    QueueName, Releases, Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules,
+    ServerHealth, SweepAnswer, Timestamp, Trigger, Triggered, Variable, Wakeups, Watch,
 };
 
 use crate::heart::RedisHeart;
@@ -139,6 +139,10 @@ impl JobAdapter for RedisAdapter {
 
     async fn pause_schedule(&self, schedule: &ScheduleId) -> Result<bool> {
         self.in_time(self.store.halt("pause_schedule", schedule, true, None)).await
+    }
+
+    async fn rewind(&self, rewind: Rewind) -> Result<bool> {
+        self.in_time(self.store.rewind(&rewind)).await
     }
 
     async fn resume_schedule(

@@ -14,8 +14,8 @@ use std::sync::{Arc, PoisonError};
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, QueueName, Result,
-    Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
+    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, Passed, QueueName,
+    Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
 };
 use tracing::error;
 
@@ -192,6 +192,24 @@ impl Store {
             .arg(u8::from(pause))
             .arg(ms(next))
             .arg(ms(next.map(|next| record.schedule.due(next))))
+            .arg(&self.names.schedules);
+        Ok(Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()? == 1)
+    }
+
+    /// Goes back to an occurrence that was passed over; answers whether it has.
+    pub(crate) async fn rewind(&self, rewind: &Rewind) -> Result<bool> {
+        let operation = "rewind";
+        self.check_open(operation)?;
+        let Some(record) = self.stored_schedule(operation, &rewind.schedule).await? else {
+            return Ok(false);
+        };
+        let queue = self.queue(&record.schedule.queue);
+        let mut cmd = script::REWIND.call(&queue.keys, &Named::default());
+        cmd.arg(rewind.schedule.as_str())
+            .arg(rewind.revision)
+            .arg(ms(Some(rewind.next)))
+            .arg(ms(Some(rewind.earlier)))
+            .arg(ms(Some(record.schedule.due(rewind.earlier))))
             .arg(&self.names.schedules);
         Ok(Reply::new(operation, self.call(operation, &queue, &cmd).await?).int()? == 1)
     }
@@ -510,7 +528,8 @@ impl Known {
             && record.queued.is_none()
             && schedule.limit.is_none_or(|limit| record.fired + 1 < limit.get())
             && !matches!(schedule.timing, Timing::Once { .. });
-        if !is_as_read || !is_plain || self.state.len() != STATE_LEN {
+        let is_rewound = record.passed.is_some_and(|passed| passed.resume.is_some());
+        if !is_as_read || !is_plain || is_rewound {
             return None;
         }
         let next_due = ms(Some(schedule.due(next)));
@@ -560,9 +579,6 @@ fn record(state: &[u8], definition: Option<&[u8]>) -> std::result::Result<Schedu
     read(state, schedule.into()).ok_or(Unread::Unreadable)
 }
 
-/// How long a state is.
-const STATE_LEN: usize = 139;
-
 /// Where it has the revision.
 const REVISION: std::ops::Range<usize> = 72..80;
 
@@ -579,8 +595,14 @@ fn read(state: &[u8], schedule: Arc<Schedule>) -> Option<ScheduleRecord> {
     record.fired = state.count()?;
     record.overlapped = state.count()?;
     record.missed = state.count()?;
-    let [_enabled, paused] = state.0.first_chunk::<2>()?;
-    record.paused = *paused == b'1';
+    let [_enabled, paused] = state.take()?;
+    record.paused = paused == b'1';
+    let _made_by: [u8; 33] = state.take()?;
+    if !state.0.is_empty() {
+        let (from, upto, resume) = (state.instant()?, state.instant()?, state.instant()?);
+        let passed = from.zip(upto).map(|(from, upto)| Passed::new(from, upto));
+        record.passed = passed.map(|passed| passed.resumed(resume));
+    }
     Some(record)
 }
 

@@ -86,6 +86,7 @@ scripts! {
     UNSCHEDULE = "unschedule" (meta schedules definitions due_schedules runs);
     UNINDEX = "unindex" (index);
     HALT = "halt" (jobs schedules due_schedules);
+    REWIND = "rewind" (jobs schedules due_schedules);
     DUE = "due" (schedules due_schedules);
     FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
         schedules definitions due_schedules runs);

@@ -9,8 +9,8 @@ use shiftwork_adapter::{
     Announcement, AppName, CancelJob, Capabilities, Connection, Counts, Defined, DueSchedules,
     Enqueued, Exchange, ExchangeReply, Find, Fired, Firing, Found, Heart, HeldPage, Incarnation,
     JobAdapter, JobId, JobRecord, JobSpec, Operated, Pong, Provider, QueueName, Releases, Result,
-    Schedule, ScheduleId, ScheduleRecord, Schedules, ServerHealth, SweepAnswer, Timestamp, Trigger,
-    Triggered, Watch,
+    Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules, ServerHealth, SweepAnswer, Timestamp,
+    Trigger, Triggered, Watch,
 };
 use shiftwork_memory::MemoryAdapter;
 
@@ -117,6 +117,15 @@ impl JobAdapter for ExampleAdapter {
             self.journal.append("resume_schedule", schedule)?;
         }
         Ok(changed)
+    }
+
+    async fn rewind(&self, rewind: Rewind) -> Result<bool> {
+        let schedule = rewind.schedule.clone();
+        let is_so = self.store.rewind(rewind).await?;
+        if is_so {
+            self.journal.append("rewind", &schedule)?;
+        }
+        Ok(is_so)
     }
 
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered> {

@@ -37,7 +37,7 @@ async fn due_in(kit: &Kit, asked: Option<&[QueueName]>) -> Vec<DueInQueue> {
 }
 
 /// What is due in the kit's queue, and when the next is.
-async fn due(kit: &Kit) -> (Vec<ScheduleRecord>, Option<Timestamp>) {
+pub(super) async fn due(kit: &Kit) -> (Vec<ScheduleRecord>, Option<Timestamp>) {
     let mut queues = due_in(kit, None).await;
     queues.retain(|due| due.queue == kit.queue);
     queues.pop().map_or((Vec::new(), None), |due| (due.records, due.next))

@@ -25,8 +25,8 @@ use super::schedules::id as schedule_id;
 use super::{Factory, Kit, Time};
 use crate::{
     AdapterError, AttemptReport, Beat, Exchange, ExchangeReply, Find, Firing, Incarnation,
-    JobAdapter, JobId, JobSpec, JobTemplate, Outcome, Payload, Retention, Schedule, ScheduleRecord,
-    Settlement, Timestamp, Timing, Trigger, TriggerOverlap,
+    JobAdapter, JobId, JobSpec, JobTemplate, Outcome, Payload, Retention, Rewind, Schedule,
+    ScheduleRecord, Settlement, Timestamp, Timing, Trigger, TriggerOverlap,
 };
 
 /// How many sequences are tried where `PROPTEST_CASES` does not say: under simulated time some
@@ -240,6 +240,7 @@ impl Player {
                 let changed = self.kit.resume_schedule(&id, next).await?;
                 Ok(self.model.halt(&id, false, next, changed)?)
             }
+            Step::Rewind(view, by) => self.rewind(*view, *by).await,
             Step::Fire(view, run) => self.fire(*view, *run).await,
             Step::FireAgain(which) => match pick(&self.fired, *which) {
                 Some(firing) => self.fire_one(firing.clone()).await,
@@ -504,12 +505,26 @@ impl Player {
         Ok(self.model.define(schedule, next, answer)?)
     }
 
-    async fn fire(&mut self, view: Index, run: Run) -> Played {
+    /// Mostly one of the latest views, sometimes one from long ago.
+    fn view(&mut self, view: Index) -> Option<ScheduleRecord> {
         self.views.extend(self.model.scheduled());
-        // Mostly one of the latest views, sometimes one from long ago.
         let recent = self.views.len().saturating_sub(4);
         let views = if view.index(4) == 0 { &self.views[..] } else { &self.views[recent..] };
-        let Some(record) = pick(views, view).cloned() else { return Ok(()) };
+        pick(views, view).cloned()
+    }
+
+    async fn rewind(&mut self, view: Index, by: u64) -> Played {
+        let Some(record) = self.view(view) else { return Ok(()) };
+        let end = record.passed.map(|passed| passed.upto).or(record.next);
+        let earlier = end.map(|end| end - Duration::from_millis(by));
+        let rewind = earlier.and_then(|earlier| Rewind::new(&record, earlier));
+        let Some(rewind) = rewind else { return Ok(()) };
+        let answer = self.kit.rewind(rewind.clone()).await?;
+        Ok(self.model.rewind(&rewind, answer)?)
+    }
+
+    async fn fire(&mut self, view: Index, run: Run) -> Played {
+        let Some(record) = self.view(view) else { return Ok(()) };
         if let (Run::Queued, Some(queued)) = (run, record.queued) {
             let firing = Firing::of_queued(&record, queued);
             self.fired.push(firing.clone());

@@ -87,6 +87,7 @@ mod recovery;
 mod releases;
 mod resend;
 mod results;
+mod rewinding;
 mod schedules;
 mod settle;
 mod shutdown;

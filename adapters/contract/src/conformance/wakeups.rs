@@ -2,7 +2,7 @@
 
 use super::kit::begin;
 use super::{Kit, Worker, case_list};
-use crate::{Capabilities, Due, Firing, JobId, Outcome, Ticket, Wakeups, Watch};
+use crate::{Capabilities, Due, Firing, JobId, Outcome, Rewind, Ticket, Wakeups, Watch};
 
 case_list! {
     "wakeups", __conformance_wakeups:
@@ -28,6 +28,7 @@ case_list! {
     a_new_schedule_wakes_the_clock,
     a_changed_schedule_wakes_the_clock,
     a_resumed_schedule_wakes_the_clock,
+    a_schedule_that_goes_back_wakes_the_clock,
     the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock,
     a_sweep_tells_of_work,
 }
@@ -282,6 +283,20 @@ async fn a_resumed_schedule_wakes_the_clock(kit: Kit) {
     let next = kit.now().await;
     assert_wakes_clock(&kit, async || {
         kit.resume_schedule(&schedule.id, Some(next)).await.expect("the store resumes");
+    })
+    .await;
+}
+
+async fn a_schedule_that_goes_back_wakes_the_clock(kit: Kit) {
+    let due = kit.now().await;
+    kit.define(kit.every_minute("a"), Some(due)).await;
+    let mut firing = Firing::new(&kit.only_schedule().await, due, Some(due + kit.units(600)));
+    (firing.run, firing.missed) = (None, 2);
+    kit.fire_one(firing).await;
+    let record = kit.only_schedule().await;
+    let rewind = Rewind::new(&record, due).expect("it has a next one");
+    assert_wakes_clock(&kit, async || {
+        assert!(kit.rewind(rewind.clone()).await.expect("the store answers"));
     })
     .await;
 }

@@ -195,6 +195,11 @@ local function fire(at)
     s.queued = NONE
   else
     s.next, s.due = next, next_due
+    if s.resume ~= NONE then
+      if next == NONE or next >= s.resume then s.from, s.upto, s.resume = NONE, NONE, NONE end
+    elseif missed > 0 then
+      s.from, s.upto = occurrence, run ~= NONE and run or next
+    end
   end
   if limit > 0 and s.fired >= limit then
     s.next, s.due = NONE, NONE

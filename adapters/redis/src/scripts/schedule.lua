@@ -31,6 +31,7 @@ else
   s.revision = math.max(tonumber(ARGV[8]), tonumber(redis.call('HGET', meta, 'retired') or 0))
 end
 s.revision = s.revision + 1
+s.from, s.upto, s.resume = NONE, NONE, NONE
 s.next, s.due, s.enabled = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local limit = tonumber(ARGV[6])
 if limit > 0 and s.fired >= limit then s.next, s.due = NONE, NONE end

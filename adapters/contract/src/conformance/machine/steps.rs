@@ -55,6 +55,9 @@ pub(super) enum Step {
     CancelSchedule(usize),
     PauseSchedule(usize),
     ResumeSchedule(usize),
+    /// Takes a schedule back, as it is now or as somebody saw it before, by so many milliseconds from
+    /// the end of what it passed over.
+    Rewind(Index, u64),
     /// Fires a schedule as it is now, or as somebody saw it before.
     Fire(Index, Run),
     /// A firing that was sent before, once more.
@@ -152,6 +155,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0..SCHEDULES).prop_map(Step::CancelSchedule),
         1 => (0..SCHEDULES).prop_map(Step::PauseSchedule),
         2 => (0..SCHEDULES).prop_map(Step::ResumeSchedule),
+        2 => (index(), 0..4_u64).prop_map(|(view, by)| Step::Rewind(view, by)),
         6 => (index(), any_run()).prop_map(|(view, run)| Step::Fire(view, run)),
         1 => index().prop_map(Step::FireAgain),
         2 => (0..SCHEDULES, prop::bool::weighted(0.3)).prop_map(|(which, forced)| Step::Trigger(which, forced)),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Job, Model, Span, Verdict, ensure};
 use crate::{
     Defined, Due, Fired, Firing, FiringOf, JobId, JobSpec, JobState, JobTemplate, LastRun, Overlap,
-    Schedule, ScheduleId, ScheduleRecord, ScheduledBy, Timestamp, Timing, Trigger, TriggerOverlap,
-    Triggered,
+    Passed, Rewind, Schedule, ScheduleId, ScheduleRecord, ScheduledBy, Timestamp, Timing, Trigger,
+    TriggerOverlap, Triggered,
 };
 
 impl Model {
@@ -26,6 +26,7 @@ impl Model {
             Some(record) if *record.schedule == schedule => Defined::Unchanged,
             Some(record) => {
                 (record.schedule, record.next, record.revision) = (schedule.into(), next, 0);
+                record.passed = None;
                 if record.is_exhausted() {
                     record.next = None;
                 }
@@ -57,6 +58,28 @@ impl Model {
             if !paused {
                 record.next = next.filter(|_| !record.is_exhausted());
             }
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn rewind(&mut self, rewind: &Rewind, answer: bool) -> Verdict {
+        let record = self.schedules.get_mut(&rewind.schedule);
+        let record = record.filter(|record| record.revision == rewind.revision);
+        let Some((record, passed)) = record.and_then(|r| r.passed.map(|passed| (r, passed))) else {
+            ensure!(!answer, "there is nothing to go back to");
+            return Ok(());
+        };
+        let (from, to) = (Some(rewind.next), rewind.earlier);
+        if (record.next, passed.resume) == (Some(to), from) {
+            ensure!(answer, "it has gone back so");
+            return Ok(());
+        }
+        let is_passed = passed.from <= to && to < passed.upto && to < rewind.next;
+        let may = is_passed && passed.resume.is_none() && record.next == from;
+        ensure!(answer == may, "it may go back: {may}");
+        if may {
+            record.next = Some(to);
+            record.passed = Some(passed.resumed(from));
         }
         Ok(())
     }
@@ -99,6 +122,17 @@ impl Model {
             record.queued = None;
         } else {
             record.next = firing.next;
+            let resume = record.passed.and_then(|passed| passed.resume);
+            match resume {
+                Some(resume) if record.next.is_none_or(|next| next >= resume) => {
+                    record.passed = None;
+                }
+                None if firing.missed > 0 => {
+                    let upto = firing.run.or(firing.next);
+                    record.passed = upto.map(|upto| Passed::new(firing.occurrence, upto));
+                }
+                _ => {}
+            }
         }
         record.missed += firing.missed;
         match (made, firing.run) {
