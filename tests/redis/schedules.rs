@@ -2,8 +2,12 @@
 //! queued, once and by hand is as it is in memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use shiftwork::adapter::{
+    Connection, Fired, Firing, JobAdapter, Namespace, Provider, SystemClock, Timestamp,
+};
 use shiftwork::prelude::*;
 use shiftwork::{ErrorKind, JobState, JobsBuilder, Overlap};
 use shiftwork_test_kit::{Fsync, RedisServer};
@@ -152,4 +156,55 @@ async fn schedules_in_code_are_back_after_the_server_lost_them() {
     };
     timeout(LONG, back).await.expect("it is there again");
     worker.shutdown().await.unwrap();
+}
+
+/// A store of which the test has hold.
+async fn store(server: &RedisServer, namespace: &str) -> Arc<dyn JobAdapter> {
+    let namespace = Namespace::new(namespace).unwrap();
+    let mut connection = Connection::new(namespace, Arc::new(SystemClock));
+    connection.variables.insert("JOBS_REDIS_URL", server.url());
+    let redis = Provider::linked().into_iter().find(|provider| provider.name == "redis");
+    (redis.unwrap().connect)(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_schedule_that_a_clock_that_was_ahead_took_along_goes_on_when_somebody_starts() {
+    static RUNS: Mutex<Vec<Timestamp>> = Mutex::new(Vec::new());
+    #[job]
+    async fn tick(ctx: JobContext) {
+        RUNS.lock().unwrap().push(ctx.scheduled_at());
+    }
+    let server = RedisServer::start();
+    let store = store(&server, "ahead").await;
+    let web = process(&server, "ahead", "web").adapter(store.clone()).register(tick::definition());
+    let web = web.start().await.unwrap();
+    web.schedule(NewSchedule::every("tick", seconds(1), tick::job())).await.unwrap();
+    let record = web.scheduled_job("tick").await.unwrap().unwrap();
+    let at = record.next.unwrap();
+    while web.now().await.unwrap() < at {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // As somebody fires it whose clock is a day ahead, and so was the server's.
+    let run = at + hours(24);
+    let mut ahead = Firing::new(&record, at, Some(run + seconds(1)));
+    (ahead.run, ahead.missed) = (Some(run), 24 * 3600);
+    assert!(matches!(store.fire(vec![ahead]).await.unwrap()[..], [Fired::Job(_)]));
+
+    let worker = process(&server, "ahead", "worker").adapter(store.clone());
+    let worker = worker.register(tick::definition()).start().await.unwrap();
+    let ran = async {
+        while RUNS.lock().unwrap().len() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, ran).await.expect("it goes on");
+    let record = web.scheduled_job("tick").await.unwrap().unwrap();
+    assert_eq!(record.passed.unwrap().resume, Some(run + seconds(1)));
+    worker.shutdown().await.unwrap();
+    web.shutdown().await.unwrap();
+    let mut runs = RUNS.lock().unwrap().clone();
+    let made_up = runs.iter().position(|at| *at == run).expect("the one of tomorrow had its job");
+    runs.remove(made_up);
+    assert!(runs[0] > at && runs[0] < at + minutes(1), "{runs:?}");
+    assert!(runs.windows(2).all(|pair| pair[1] == pair[0] + seconds(1)), "{runs:?}");
 }

@@ -320,7 +320,8 @@ async fn of_a_clock_that_was_a_day_ahead_and_is_set_right_nothing_stops_and_noth
     ran.sort();
     let mut expected = slots(hours(25));
     // From 35 to 56 minutes the clock was elsewhere.
-    expected.retain(|at| !["2026-11-22T00:40:00.000Z", "2026-11-22T00:50:00.000Z"].contains(&&**at));
+    expected
+        .retain(|at| !["2026-11-22T00:40:00.000Z", "2026-11-22T00:50:00.000Z"].contains(&&**at));
     assert_eq!(ran, expected);
     assert_eq!(jobs.scheduled_jobs().await.unwrap()[0].passed, None);
 }
