@@ -7,13 +7,14 @@
 //!
 //! The queue of the jobs is paused, so that nothing but the clock works. The lag of an occurrence is
 //! from when it is due to when its job was accepted, both by the store's clock and so whole
-//! milliseconds. Each part runs in a process of its own, for the memory it takes.
+//! milliseconds. Beside what is due all at once stands what it takes to enqueue as many jobs, which
+//! is the least that firing could do. Each part runs in a process of its own, for the memory it takes.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark waits for what it measures")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use shiftwork::adapter::Timestamp;
 use shiftwork::prelude::*;
@@ -50,7 +51,9 @@ fn main() {
             "redis idle 10000",
             "memory spread 10000",
             "redis spread 10000",
+            "memory enqueue 10000",
             "memory burst 10000",
+            "redis enqueue 10000",
             "redis burst 10000",
         ],
     };
@@ -70,6 +73,7 @@ async fn run(part: &str) {
     let server = (store == "redis").then(RedisServer::start);
     let figures = match what {
         "idle" => idle(server.as_ref(), count).await,
+        "enqueue" => enqueue(server.as_ref(), count).await,
         "spread" => fire(server.as_ref(), count, spread).await,
         _ => fire(server.as_ref(), count, burst).await,
     };
@@ -123,6 +127,24 @@ async fn idle(server: Option<&RedisServer>, count: usize) -> String {
     let commands = commands.map_or_else(String::new, |sent| format!(", {sent} commands"));
     let window = IDLE.as_secs();
     format!("{grown} KiB more than without, {cpu} ms of CPU{commands} in {window} s")
+}
+
+/// How long it takes to enqueue so many jobs, by as many in each call as are fired in one.
+async fn enqueue(server: Option<&RedisServer>, count: usize) -> String {
+    const TOGETHER: usize = 250;
+    let jobs = process(server).await;
+    let (mut took, mut number) = (Duration::MAX, 0);
+    // The first round warms up.
+    for _ in 0..3 {
+        let began = Instant::now();
+        for _ in (0..count).step_by(TOGETHER) {
+            let batch = (number..number + TOGETHER).map(nothing::job);
+            number += TOGETHER;
+            jobs.enqueue_many(batch).await.expect("it enqueues");
+        }
+        took = took.min(began.elapsed());
+    }
+    format!("{count} enqueued in {:.0} ms", took.as_secs_f64() * 1e3)
 }
 
 /// Ten seconds each, spread evenly.
