@@ -55,6 +55,7 @@ fn main() {
             "memory burst 10000",
             "redis enqueue 10000",
             "redis burst 10000",
+            "redis shared 10000",
         ],
     };
     println!("| store | what | schedules | figures |\n|---|---|---|---|");
@@ -74,8 +75,9 @@ async fn run(part: &str) {
     let figures = match what {
         "idle" => idle(server.as_ref(), count).await,
         "enqueue" => enqueue(server.as_ref(), count).await,
-        "spread" => fire(server.as_ref(), count, spread).await,
-        _ => fire(server.as_ref(), count, burst).await,
+        "spread" => fire(server.as_ref(), count, 1, spread).await,
+        "shared" => fire(server.as_ref(), count, 3, burst).await,
+        _ => fire(server.as_ref(), count, 1, burst).await,
     };
     println!("| {store} | {what} | {count} | {figures} |");
 }
@@ -161,13 +163,18 @@ fn burst(number: usize, _from: Timestamp, _of: usize) -> NewSchedule {
     NewSchedule::cron(id, "* * * * *", nothing::job(number)).timezone(ZONES[number % 4])
 }
 
-/// Fires for a while, and tells how late.
+/// Fires for a while, and tells how late; by so many engines.
 async fn fire(
     server: Option<&RedisServer>,
     count: usize,
+    engines: usize,
     make: fn(usize, Timestamp, usize) -> NewSchedule,
 ) -> String {
     let jobs = process(server).await;
+    let mut others = Vec::new();
+    for _ in 1..engines {
+        others.push(process(server).await);
+    }
     // Late enough for all to be defined, of which a full minute is the next.
     let now = Timestamp::now().as_millis();
     let from = Timestamp::from_millis((now / 60_000 + 1) * 60_000);

@@ -526,3 +526,34 @@ async fn more_than_a_page_of_schedules_that_cannot_be_read_are_not_asked_for_aga
     let calls = store.take_calls();
     assert!(calls["due"] <= 5, "{calls:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_schedules_due_at_once_fire_once_each_by_few_calls_of_several_processes() {
+    #[job(queue = "crowd")]
+    async fn crowded() {}
+    const COUNT: u64 = 3500;
+    let world = World::new().await;
+    let store = Faulty::on(world.store.clone());
+    let start = async || {
+        let process = world.process_on(store.clone(), []).register(crowded::definition());
+        process.start().await.unwrap()
+    };
+    let (jobs, others) = (start().await, [start().await, start().await]);
+    jobs.pause("crowd").await.unwrap();
+    for number in 0..COUNT {
+        let id = format!("s-{number}");
+        let each_minute = NewSchedule::every(id, minutes(1), crowded::job());
+        jobs.schedule(each_minute).await.unwrap();
+    }
+    store.take_calls();
+    sleep(seconds(60) + Duration::from_millis(500)).await;
+    let schedules = jobs.scheduled_jobs().await.unwrap();
+    assert!(schedules.iter().all(|schedule| (schedule.fired, schedule.missed) == (1, 0)));
+    assert_eq!(jobs.counts("crowd").await.unwrap().total(), COUNT);
+    // Of each process at most 14 batches, four pages, and a look around.
+    let calls = store.take_calls();
+    assert!(calls["fire"] <= 3 * 14 && calls["due"] <= 3 * 6, "{calls:?}");
+    for jobs in others {
+        jobs.shutdown().await.unwrap();
+    }
+}

@@ -1,16 +1,16 @@
 //! The last runs of schedules: how each ended is known also where its job is not kept, and who
 //! waits for that is told.
 //!
-//! Of a queue with no schedules, an end costs one look at an empty tree.
+//! Of a queue with no schedules, an end costs one look at an empty table.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use shiftwork_adapter::{JobId, JobState, Timestamp};
 
 /// The runs of a queue that are the last of their schedules.
 #[derive(Default)]
 pub(crate) struct Runs {
-    last: BTreeMap<JobId, Run>,
+    last: HashMap<JobId, Run>,
     freed: bool,
 }
 
