@@ -286,6 +286,21 @@ async fn an_occurrence_is_overlapped_or_missed_once() {
 }
 
 #[tokio::test]
+async fn a_schedule_goes_back_once_and_the_answer_says_so() {
+    let world = World::new();
+    let adapter = world.adapter();
+    let due = due(&adapter).await;
+    let mut missed = Firing::new(&due, at(1), Some(at(9)));
+    (missed.run, missed.missed) = (None, 8);
+    adapter.fire(vec![missed]).await.unwrap();
+    let ahead = record(&adapter, &due.schedule.id).await;
+    let rewind = Rewind::new(&ahead, at(5)).unwrap();
+    assert!(lose(&world, calls("rewind"), adapter.rewind(rewind)).await.unwrap());
+    let stored = record(&world.other(), &due.schedule.id).await;
+    assert_eq!((stored.next, stored.passed.unwrap().resume), (Some(at(5)), Some(at(9))));
+}
+
+#[tokio::test]
 async fn firings_that_are_sent_together_make_one_job_each() {
     let world = World::new();
     let adapter = world.adapter();
