@@ -7,7 +7,7 @@ use shiftwork::adapter::{Clock, TestClock, Timestamp, Timing};
 use shiftwork::{JobState, Overlap};
 use tokio::time::sleep;
 
-use crate::faulty::Faulty;
+use crate::faulty::{Fault, Faulty};
 use crate::support::*;
 use shiftwork::prelude::*;
 
@@ -343,6 +343,36 @@ async fn a_clock_that_was_set_right_while_nobody_looked_is_found_out_by_who_star
     let jobs = start().await;
     sleep(minutes(30)).await;
     let record = jobs.scheduled_jobs().await.unwrap().remove(0);
+    assert_eq!((record.fired, record.next), (1 + 1 + 3, Some(START + minutes(50))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_when_the_clock_was_set_right_is_asked_again_and_holds_up_nothing() {
+    #[job(every = "1m")]
+    async fn each_minute() {}
+    let world = World::new().await;
+    let notes = Notes::new(&world);
+    let store = Faulty::on(world.store.clone());
+    let process = world.process_on(store.clone(), []).clock(Arc::new(Laptop(world.clock.clone())));
+    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
+    let jobs = process.register(each_minute::definition()).start().await.unwrap();
+    sleep(minutes(15)).await;
+    world.clock.set(START + hours(5) + minutes(15));
+    sleep(minutes(1)).await;
+    world.clock.set(START + minutes(16));
+    // One that was never ahead has its turn meanwhile.
+    let late = NewSchedule::every("late", minutes(1), each_minute::job());
+    jobs.schedule(late).await.unwrap();
+    store.method("rewind", Fault::Fail);
+    sleep(minutes(3) + seconds(1)).await;
+    let record = async |id| jobs.scheduled_job(id).await.unwrap().unwrap();
+    assert_eq!(record("late").await.fired, 3);
+    assert_eq!(record("each_ten_minutes").await.passed.unwrap().resume, None);
+    store.method("rewind", Fault::LoseReplies);
+    sleep(minutes(1)).await;
+    store.method("rewind", Fault::None);
+    sleep(minutes(26)).await;
+    let record = record("each_ten_minutes").await;
     assert_eq!((record.fired, record.next), (1 + 1 + 3, Some(START + minutes(50))));
 }
 

@@ -67,7 +67,8 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// Defines a schedule, by its id. `next` is its next occurrence, for the case that the
     /// definition is new or changed; where it is stored unchanged, the stored one stays, and its
     /// revision too. A changed definition keeps counts, last runs, what is queued, and whether it
-    /// is paused, but not what was [passed over](ScheduleRecord::passed). One whose [limit](Schedule::limit) is used up has no next occurrence.
+    /// is paused, but not what was [passed over](ScheduleRecord::passed). One whose
+    /// [limit](Schedule::limit) is used up has no next occurrence.
     ///
     /// Moving a schedule to another queue removes it there first; where `next` and the timing are
     /// as they were, an occurrence is neither lost nor doubled. Last runs and what is queued stay

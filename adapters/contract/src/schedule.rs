@@ -326,8 +326,9 @@ impl ScheduleRecord {
             && self.passed.is_some_and(|passed| passed.resume == Some(rewind.next))
     }
 
-    /// What is passed over once a firing has moved the schedule on; before its next occurrence is
-    /// changed, or after.
+    /// What is [passed over](Self::passed) once a firing has moved the schedule on: what this one
+    /// passes over, else what was before. It is forgotten when a schedule that was rewound is where
+    /// it was.
     pub fn passed_after(&self, firing: &Firing) -> Option<Passed> {
         match self.passed {
             _ if firing.of == FiringOf::Queued => self.passed,

@@ -533,6 +533,7 @@ impl Known {
             return None;
         }
         let next_due = ms(Some(schedule.due(next)));
+        // By the places that `scripts/lib/schedule.lua` draws, counted from 0; as `fire.lua` does.
         let mut after = self.state.to_vec();
         let mut put = |at: usize, bytes: &[u8]| after[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, JobId::of_occurrence(&schedule.id, run).as_bytes());

@@ -136,7 +136,8 @@ local function fire_plain(at, job)
   if before ~= '' and states[id] == argv[at + 2] then return true end
   if not is_due or states[id] ~= before or envelopes[job] then return false end
   local last = sub(before, 1, 16)
-  if byte(argv[at + 4], OVERLAP) ~= ALLOW and running(last, sub(before, 17, 32)) then return false end
+  local may_overlap = byte(argv[at + 4], OVERLAP) == ALLOW
+  if not may_overlap and running(last, sub(before, 17, 32)) then return false end
   add(job, argv[at + 5], argv[at + 6])
   begin_run(id, job, last)
   states[id] = argv[at + 2]

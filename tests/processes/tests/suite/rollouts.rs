@@ -30,17 +30,20 @@ async fn there(web: &Jobs) -> Vec<String> {
     web.scheduled_jobs().await.unwrap().iter().filter_map(tell).collect()
 }
 
-/// Looks again and again, and tells what it has seen once it is told to stop.
-async fn watch(web: Jobs, mut stop: watch::Receiver<bool>) -> Seen {
+/// Looks again and again, and once more when it is told to stop; tells what it has seen.
+async fn watch(web: Jobs, stop: watch::Receiver<bool>) -> Seen {
     let mut seen = Seen::new();
-    while !*stop.borrow_and_update() {
+    loop {
+        let is_last = *stop.borrow();
         let now = there(&web).await;
         if seen.last() != Some(&now) {
             seen.push(now);
         }
+        if is_last {
+            return seen;
+        }
         sleep(Duration::from_millis(5)).await;
     }
-    seen
 }
 
 async fn until_there(web: &Jobs, expected: &[&str]) {

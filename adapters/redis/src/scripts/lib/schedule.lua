@@ -24,14 +24,13 @@ local function read_schedule(stored)
   return {
     job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
     queued = queued, revision = revision, fired = fired, overlapped = overlapped, missed = missed,
-    enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto,
-    resume = resume,
+    enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto, resume = resume,
   }
 end
 
 local function write_schedule(s)
-  local state = struct.pack(STATE, s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued, s.revision,
-    s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
+  local state = struct.pack(STATE, s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued,
+    s.revision, s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
   if s.upto == NONE then return state end
   return state .. struct.pack(PASSED, s.from, s.upto, s.resume)
 end
