@@ -11,6 +11,9 @@
 //! Before all that, and whenever it may have changed which releases are live, the schedules of the
 //! code are [reconciled](crate::schedule::release): nothing is fired that the code no longer declares.
 //!
+//! Where the store's clock was set back, and when this begins, schedules that are further than they
+//! can be are taken [back](crate::schedule::remaining).
+//!
 //! Nothing is kept of schedules that are not due: ten thousand of them cost it no more than one.
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shiftwork::adapter::{Clock, TestClock, Timestamp, Timing};
+use shiftwork::adapter::{Clock, JobAdapter, TestClock, Timestamp, Timing};
 use shiftwork::{JobState, Overlap};
 use tokio::time::sleep;
 
@@ -291,6 +291,16 @@ async fn each_ten_minutes(notes: State<Notes>, ctx: JobContext) {
     notes.add(ctx.scheduled_at().to_string());
 }
 
+/// A process that fires it, and that looks at its clock as a laptop does.
+fn each_ten_minutes_on(
+    world: &World,
+    store: Arc<dyn JobAdapter>,
+    notes: &Notes,
+) -> shiftwork::JobsBuilder {
+    let process = world.process_on(store, []).clock(Arc::new(Laptop(world.clock.clone())));
+    process.state(notes.clone()).register(each_ten_minutes::definition())
+}
+
 /// Every ten minutes, from the first on, up to the last.
 fn slots(last: Duration) -> Vec<String> {
     let minutes = (10..=last.as_secs() / 60).step_by(10);
@@ -301,9 +311,7 @@ fn slots(last: Duration) -> Vec<String> {
 async fn of_a_clock_that_was_a_day_ahead_and_is_set_right_nothing_stops_and_nothing_doubles() {
     let world = World::new().await;
     let notes = Notes::new(&world);
-    let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
-    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
-    let jobs = process.start().await.unwrap();
+    let jobs = each_ten_minutes_on(&world, world.store.clone(), &notes).start().await.unwrap();
     sleep(minutes(35)).await;
     // Three have run. Of the day, one is made up for; two more run while the clock is wrong.
     world.clock.set(START + hours(24) + minutes(35));
@@ -330,10 +338,8 @@ async fn of_a_clock_that_was_a_day_ahead_and_is_set_right_nothing_stops_and_noth
 async fn a_clock_that_was_set_right_while_nobody_looked_is_found_out_by_who_starts() {
     let world = World::new().await;
     let notes = Notes::new(&world);
-    let start = async || {
-        let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
-        process.state(notes.clone()).register(each_ten_minutes::definition()).start().await.unwrap()
-    };
+    let start =
+        async || each_ten_minutes_on(&world, world.store.clone(), &notes).start().await.unwrap();
     let jobs = start().await;
     sleep(minutes(15)).await;
     world.clock.set(START + hours(5) + minutes(15));
@@ -353,8 +359,7 @@ async fn a_store_that_fails_when_the_clock_was_set_right_is_asked_again_and_hold
     let world = World::new().await;
     let notes = Notes::new(&world);
     let store = Faulty::on(world.store.clone());
-    let process = world.process_on(store.clone(), []).clock(Arc::new(Laptop(world.clock.clone())));
-    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
+    let process = each_ten_minutes_on(&world, store.clone(), &notes);
     let jobs = process.register(each_minute::definition()).start().await.unwrap();
     sleep(minutes(15)).await;
     world.clock.set(START + hours(5) + minutes(15));
@@ -380,9 +385,7 @@ async fn a_store_that_fails_when_the_clock_was_set_right_is_asked_again_and_hold
 async fn a_process_that_sleeps_over_what_it_went_back_to_doubles_nothing() {
     let world = World::new().await;
     let notes = Notes::new(&world);
-    let process = world.process([]).clock(Arc::new(Laptop(world.clock.clone())));
-    let process = process.state(notes.clone()).register(each_ten_minutes::definition());
-    let jobs = process.start().await.unwrap();
+    let jobs = each_ten_minutes_on(&world, world.store.clone(), &notes).start().await.unwrap();
     sleep(minutes(15)).await;
     world.clock.set(START + hours(5) + minutes(15));
     sleep(minutes(21)).await;

@@ -111,8 +111,9 @@ impl Store {
             match run {
                 Err(answer) => Ok(answer),
                 Ok(run) => {
-                    let before = schedules.triggered(&id, run);
-                    self.forget_run(&queue, before, Fired::Job(job));
+                    if let Some(before) = schedules.triggered(&id, run) {
+                        self.step(&queue, |queue, _| queue.jobs.runs.forget(before.job));
+                    }
                     Ok(Triggered::Enqueued(name))
                 }
             }
@@ -175,13 +176,6 @@ impl Store {
                 run.finished_at = ended.map(|(_, at)| at);
             }
         });
-    }
-
-    /// A run is the last of its schedule no more; unless it is the one that was just made.
-    fn forget_run(&self, queue: &crate::store::QueueLock, before: Option<LastRun>, now: Fired) {
-        if let Some(before) = before.filter(|before| Fired::Job(before.job) != now) {
-            self.step(queue, |queue, _| queue.jobs.runs.forget(before.job));
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Schedules as they are stored: defining, removing, listing, and the one step that moves one on.
 //!
 //! The store understands neither patterns nor calendars. A schedule's next occurrence changes in
-//! three ways: somebody defines the schedule anew, or resumes it, or a firing names revision and
-//! next occurrence as they are stored and the one after.
+//! four ways: somebody defines the schedule anew, or resumes it, or a firing names revision and
+//! next occurrence as they are stored and the one after, or it is rewound to what was passed over.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

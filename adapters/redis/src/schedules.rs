@@ -1,6 +1,9 @@
 //! Schedules as they are stored: with their queue, so that firing one is a step in it. The index
 //! says which queue that is, and what it does not name is not there.
 //!
+//! What changes of a schedule and its definition stand apart, each with the revision: firing needs the
+//! former alone, and who reads both sees whether they belong together.
+//!
 //! A schedule that moves is removed from its old queue, then indexed, then defined in the new one.
 //! Whoever dies in between leaves none, and the next process that defines it makes it new.
 //!
@@ -310,6 +313,7 @@ impl Store {
         Ok(self.stored_in_index(operation, schedule).await?.map(|stored| stored.record))
     }
 
+    /// The same, with all that firing it needs.
     pub(crate) async fn stored_in_index(
         &self,
         operation: &'static str,
