@@ -1,12 +1,16 @@
 //! Fires due schedules.
 //!
-//! 1. Ask the store what is due, with its time, and when there is more: of all queues at first and
-//!    whenever schedules change, else of those alone that have something due.
-//! 2. For each schedule, compute what to fire and what comes next: [`plan`], a pure function.
-//! 3. Fire them, in batches: each a compare-and-set in the store, so that any number of processes
-//!    may do so. Each queue's by themselves: one whose part of the store is away holds up no other.
-//! 4. Sleep until the next is due, by the difference to the store's time, or until schedules
-//!    change.
+//! 1. Ask the store which queues have schedules, at first and whenever they change.
+//! 2. Look into each queue [a moment before](LEAD) something there is due: what is due by then, and
+//!    [soon](AHEAD) after it.
+//! 3. For each schedule, compute what to fire then and what comes next: [`plan`], a pure function.
+//! 4. When its time has come, by the difference to the store's time, fire it, in batches: each a
+//!    compare-and-set in the store, so that any number of processes may do so, and what was planned
+//!    is fired only if nobody has changed the schedule since. Each queue's by themselves: one whose
+//!    part of the store is away holds up no other.
+//!
+//! So all that takes its time is done before the time of many has come, and what comes in between is
+//! fired no later for it.
 //!
 //! Before all that, and whenever it may have changed which releases are live, the schedules of the
 //! code are [reconciled](crate::schedule::release): nothing is fired that the code no longer declares.
@@ -14,11 +18,11 @@
 //! Where the store's clock was set back, and when this begins, schedules that are further than they
 //! can be are taken [back](crate::schedule::remaining).
 //!
-//! Nothing is kept of schedules that are not due: ten thousand of them cost it no more than one.
+//! Nothing is kept of schedules that are not soon due: ten thousand of them cost it no more than one.
 //! Definitions are read from the store, never from code: a process that ticks need not know the
 //! jobs. A definition that this program cannot read is told once and left to others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,18 +51,18 @@ const POLL: Duration = Duration::from_secs(30);
 /// By how much a clock must be behind what it said before for that to be more than the way there.
 const SET_BACK: Duration = Duration::from_secs(1);
 
-/// How soon to look again where that is to be at once, and yet not in a busy loop.
-const MOMENT: Duration = Duration::from_millis(1);
-
-/// How long a queue is left alone after it was looked into, where something is due within that time:
-/// what is due one after the other is fired together.
+/// How long a queue is left alone after something was fired or read there: what is due one after the
+/// other is fired together.
 const GATHERED: Duration = Duration::from_millis(5);
 
-/// How many schedules of a queue are read at once.
-const PAGE: usize = 1000;
+/// How far ahead of their time occurrences are read and planned.
+const AHEAD: Duration = Duration::from_secs(2);
 
-/// How many pages are read before others have their turn.
-const PAGES: usize = 20;
+/// How long before something is due its queue is looked into: enough to read very many.
+const LEAD: Duration = Duration::from_millis(500);
+
+/// How many schedules of a queue are read at once.
+const MOST: usize = 10_000;
 
 /// How many occurrences are fired in one call.
 const BATCH: usize = 250;
@@ -78,8 +82,8 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
         }
         clock.rest().await;
     }
-    while let Some(Ok(round)) = clock.firing.join_next().await {
-        clock.take(round);
+    while let Some(Ok((queue, came))) = clock.under_way.join_next().await {
+        clock.take(queue, came);
     }
     if let Some(release) = engine.release() {
         let Shared { adapter, settings, .. } = &*engine.shared;
@@ -91,13 +95,10 @@ pub(crate) async fn run(engine: Arc<Engine>, pulse: Arc<Pulse>) {
 struct Clock {
     engine: Arc<Engine>,
     pulse: Arc<Pulse>,
-    /// Of each queue that has schedules to come, when to look into it.
-    queues: BTreeMap<QueueName, Instant>,
-    /// Those that are looked into now, and since when.
-    firing: JoinSet<Round>,
-    busy: BTreeMap<QueueName, Instant>,
-    /// How often in a row each failed, where it did.
-    failing: BTreeMap<QueueName, u32>,
+    /// The queues that have schedules.
+    queues: BTreeMap<QueueName, Line>,
+    /// What is asked of the store for them.
+    under_way: JoinSet<(QueueName, Came)>,
     /// What was seen when all were asked; `None`: ask all.
     seen: Option<Ticket>,
     /// Whether it may have changed which releases are live.
@@ -123,11 +124,82 @@ struct Read {
     unreadable: Mutex<HashMap<ScheduleId, u64>>,
 }
 
-/// What looking into a queue came to.
-struct Round {
-    queue: QueueName,
-    /// When to look into it again; `None`: not before schedules change.
-    again: shiftwork_adapter::Result<Option<Instant>>,
+/// What is known of a queue that has schedules.
+#[derive(Default)]
+struct Line {
+    /// What is to be fired, and when, in that order.
+    planned: VecDeque<(Instant, Firing)>,
+    /// When to look into it; `None`: not before schedules change.
+    look: Option<Instant>,
+    /// Since when it is looked into, and since when some are fired.
+    looking: Option<Instant>,
+    firing: Option<Instant>,
+    /// What has been sent since it was last looked into: an answer of then has it as it was before.
+    sent: HashSet<(ScheduleId, Timestamp)>,
+    /// Schedules have changed since it was last looked into.
+    changed: bool,
+    /// Until when it is left alone.
+    rests: Option<Instant>,
+    /// How often in a row it failed.
+    failures: u32,
+}
+
+/// What came of a queue.
+enum Came {
+    Seen(shiftwork_adapter::Result<Outlook>),
+    /// Some were fired; whether all were found as they were read.
+    Fired(shiftwork_adapter::Result<bool>),
+}
+
+/// What is to come in a queue.
+#[derive(Default)]
+struct Outlook {
+    planned: Vec<(Instant, Firing)>,
+    /// When the first is due that is not among it.
+    next: Option<Instant>,
+}
+
+impl Line {
+    /// When to fire what is planned.
+    fn fires(&self) -> Option<Instant> {
+        let (at, _) = self.planned.front().filter(|_| self.firing.is_none())?;
+        Some(self.rests.map_or(*at, |rests| rests.max(*at)))
+    }
+
+    /// When to look into it: what is due is fired before that.
+    fn looks(&self, now: Instant) -> Option<Instant> {
+        let look = self.look.filter(|_| self.looking.is_none() && self.firing.is_none())?;
+        let goes_first = self.planned.front().is_some_and(|(at, _)| *at <= look.max(now));
+        (!goes_first).then_some(look)
+    }
+
+    /// Takes out what is due.
+    fn take_due(&mut self, now: Instant) -> Vec<Firing> {
+        let count = self.planned.partition_point(|(at, _)| *at <= now);
+        let due: Vec<_> = self.planned.drain(..count).map(|(_, firing)| firing).collect();
+        if self.looking.is_some() {
+            self.sent.extend(due.iter().map(|firing| (firing.schedule.clone(), firing.occurrence)));
+        }
+        due
+    }
+
+    fn look_by(&mut self, at: Instant) {
+        self.look = Some(self.look.map_or(at, |look| look.min(at)));
+    }
+
+    fn see(&mut self, outlook: Outlook, now: Instant) {
+        let Outlook { mut planned, next } = outlook;
+        planned.retain(|(_, firing)| {
+            self.sent.is_empty()
+                || !self.sent.contains(&(firing.schedule.clone(), firing.occurrence))
+        });
+        self.planned = planned.into();
+        self.sent = HashSet::new();
+        (self.looking, self.failures) = (None, 0);
+        let soonest = now + GATHERED;
+        let next = next.map(|next| next.checked_sub(LEAD).map_or(soonest, |at| at.max(soonest)));
+        self.look = if std::mem::take(&mut self.changed) { Some(now) } else { next };
+    }
 }
 
 impl Clock {
@@ -136,9 +208,7 @@ impl Clock {
             engine,
             pulse,
             queues: BTreeMap::new(),
-            firing: JoinSet::new(),
-            busy: BTreeMap::new(),
-            failing: BTreeMap::new(),
+            under_way: JoinSet::new(),
             seen: None,
             must_announce: false,
             failures: 0,
@@ -150,55 +220,67 @@ impl Clock {
         }
     }
 
-    /// Begins to fire what is due: each queue's by themselves, so that what holds one up does not
-    /// hold up the others. An error is that of asking for all; what is known is fired all the same.
+    /// Begins to fire what is due, and to look into queues where something will be soon: into each
+    /// by itself, so that what holds one up does not hold up the others. An error is that of asking
+    /// for all; what is known is fired all the same.
     async fn tick(&mut self) -> shiftwork_adapter::Result<()> {
         let now = Instant::now();
         let asked = match self.retry {
             Some(retry) if now < retry => Ok(()),
             _ => self.ask_all(now).await,
         };
-        let adapter = self.engine.shared.adapter.clone();
-        let is_due =
-            |(queue, at): &(&QueueName, &Instant)| **at <= now && !self.busy.contains_key(*queue);
-        let due: Vec<_> = self.queues.iter().filter(is_due).map(|(q, _)| q.clone()).collect();
-        for queue in due {
-            let (adapter, read, only) = (adapter.clone(), self.read.clone(), queue.clone());
-            let look = async move {
-                let mut due = adapter.due(Some(std::slice::from_ref(&only)), PAGE).await?;
-                match (due.queues.pop(), due.unread.pop()) {
-                    (_, Some((_, error))) => Err(error),
-                    (Some(due), None) => fire(adapter, read, due, now).await,
-                    (None, None) => Ok(None),
-                }
-            };
-            self.begin(queue, look, now);
+        let now = Instant::now();
+        for (queue, line) in &mut self.queues {
+            let (adapter, queue) = (self.engine.shared.adapter.clone(), queue.clone());
+            if line.fires().is_some_and(|at| at <= now) {
+                let due = line.take_due(now);
+                line.firing = Some(now);
+                let fired = fire(adapter, due);
+                self.under_way.spawn(async move { (queue, Came::Fired(fired.await)) });
+            } else if line.looks(now).is_some_and(|at| at <= now) {
+                (line.looking, line.look) = (Some(now), None);
+                let seen = look(adapter, self.read.clone(), queue.clone());
+                self.under_way.spawn(async move { (queue, Came::Seen(seen.await)) });
+            }
         }
         asked
     }
 
-    /// Asks for all that is due, where that may be more than is known.
+    /// Asks which queues have schedules, and when there is something to fire, where that may not be
+    /// known.
     async fn ask_all(&mut self, now: Instant) -> shiftwork_adapter::Result<()> {
         self.announce().await?;
-        let adapter = self.engine.shared.adapter.clone();
         if self.seen.is_none() {
-            let due = adapter.due(None, PAGE).await?;
+            let due = self.engine.shared.adapter.due(None, Duration::ZERO, 1).await?;
+            let told = Instant::now();
             self.seen = Some(due.ticket);
             self.asked_all = now;
-            self.queues.retain(|queue, _| self.failing.contains_key(queue));
-            for (queue, error) in due.unread {
-                self.take(Round { queue, again: Err(error) });
+            let has_any: HashSet<_> = due.queues.iter().map(|here| here.queue.clone()).collect();
+            for (queue, error) in &due.unread {
+                self.fail_in(queue, error);
             }
             self.compare_clocks(&due.queues, now);
-            for due in due.queues {
-                let queue = due.queue.clone();
-                if self.busy.contains_key(&queue) {
-                    // What is under way may not have seen it.
-                    self.queues.insert(queue, now);
-                    continue;
+            for here in due.queues {
+                let next = here.next.map(|next| next.since(here.now));
+                let line = self.queues.entry(here.queue).or_default();
+                // What is under way may not have seen what has changed.
+                line.changed |= line.looking.is_some();
+                if !here.records.is_empty() || next.is_some_and(|next| next <= AHEAD) {
+                    line.look_by(told.max(line.rests.unwrap_or(told)));
+                } else {
+                    line.planned.clear();
+                    line.look = next.map(|next| told + (next - LEAD));
                 }
-                self.begin(queue, fire(adapter.clone(), self.read.clone(), due, now), now);
             }
+            let failed: HashSet<_> = due.unread.into_iter().map(|(queue, _)| queue).collect();
+            self.queues.retain(|queue, line| {
+                if has_any.contains(queue) || failed.contains(queue) {
+                    return true;
+                }
+                line.planned.clear();
+                line.look = None;
+                line.looking.is_some() || line.firing.is_some()
+            });
         }
         self.retry = None;
         self.failures = 0;
@@ -232,40 +314,42 @@ impl Clock {
         }
     }
 
-    fn begin(
-        &mut self,
-        queue: QueueName,
-        look: impl Future<Output = shiftwork_adapter::Result<Option<Instant>>> + Send + 'static,
-        now: Instant,
-    ) {
-        self.queues.remove(&queue);
-        self.busy.insert(queue.clone(), now);
-        self.firing.spawn(async move { Round { queue, again: look.await } });
+    /// Takes in what came of a queue.
+    fn take(&mut self, queue: QueueName, came: Came) {
+        let now = Instant::now();
+        let line = self.queues.entry(queue.clone()).or_default();
+        let error = match came {
+            Came::Seen(Ok(outlook)) => {
+                line.see(outlook, now);
+                return;
+            }
+            Came::Fired(Ok(as_read)) => {
+                (line.firing, line.rests, line.failures) = (None, Some(now + GATHERED), 0);
+                if !as_read {
+                    line.look_by(now + GATHERED);
+                }
+                return;
+            }
+            Came::Seen(Err(error)) => {
+                line.looking = None;
+                error
+            }
+            Came::Fired(Err(error)) => {
+                line.firing = None;
+                error
+            }
+        };
+        self.fail_in(&queue, &error);
     }
 
-    /// Takes in what looking into a queue came to.
-    fn take(&mut self, round: Round) {
-        let Round { queue, again } = round;
-        self.busy.remove(&queue);
-        match again {
-            Ok(again) => {
-                self.failing.remove(&queue);
-                // News that came meanwhile is for earlier.
-                if let Some(again) = again {
-                    let now = Instant::now();
-                    let again = if again > now { again.max(now + GATHERED) } else { again };
-                    let known = self.queues.entry(queue).or_insert(again);
-                    *known = again.min(*known);
-                }
-            }
-            Err(error) => {
-                let failures = self.failing.entry(queue.clone()).or_default();
-                *failures += 1;
-                self.engine.store.failed(self.pulse.what(), &error, *failures);
-                let again = Instant::now() + retry::delay(*failures, &self.engine.shared.random);
-                self.queues.insert(queue, again);
-            }
-        }
+    /// A queue could not be asked: it is looked into anew, after a while.
+    fn fail_in(&mut self, queue: &QueueName, error: &AdapterError) {
+        let line = self.queues.entry(queue.clone()).or_default();
+        line.failures += 1;
+        self.engine.store.failed(self.pulse.what(), error, line.failures);
+        let again = Instant::now() + retry::delay(line.failures, &self.engine.shared.random);
+        line.planned.clear();
+        (line.look, line.rests, line.changed) = (Some(again), Some(again), false);
     }
 
     /// The store could not be asked.
@@ -299,8 +383,8 @@ impl Clock {
         let certain = adapter.capabilities().wakeups == Wakeups::Certain;
         let asked = settings.store.idle_poll.unwrap_or_default();
         let poll = (!certain).then(|| self.asked_all + POLL.max(asked));
-        let free = self.queues.iter().filter(|(queue, _)| !self.busy.contains_key(*queue));
-        let next = free.map(|(_, at)| *at).min();
+        let next = |line: &Line| line.fires().into_iter().chain(line.looks(now)).min();
+        let next = self.queues.values().filter_map(next).min();
         // The clock may be set while one sleeps, of which no timer knows.
         let longest = clock.longest_sleep().filter(|_| next.is_some());
         let anew = longest.map(|longest| self.asked_all + longest);
@@ -312,13 +396,13 @@ impl Clock {
         };
         let until = next.into_iter().chain(others).min();
         let seen = self.seen.filter(|_| self.retry.is_none());
-        let (mut woken, mut round) = (None, None);
-        let firing = &mut self.firing;
-        let is_busy = !firing.is_empty();
+        let (mut woken, mut came) = (None, None);
+        let under_way = &mut self.under_way;
+        let is_busy = !under_way.is_empty();
         let news = async {
             tokio::select! {
                 biased;
-                fired = firing.join_next(), if is_busy => round = fired,
+                answered = under_way.join_next(), if is_busy => came = answered,
                 news = adapter.wait(Watch::Schedules(seen.unwrap_or_default())), if seen.is_some() => {
                     woken = Some(news);
                 }
@@ -330,10 +414,10 @@ impl Clock {
             true => engine.unless_draining(news).await,
             false => self.pulse.answering(engine.unless_draining(news)).await,
         }
-        match round {
-            Some(Ok(round)) => self.take(round),
+        match came {
+            Some(Ok((queue, came))) => self.take(queue, came),
             // It was cut off: what it was about is found by asking all.
-            Some(Err(_)) => (self.seen, self.busy) = (None, BTreeMap::new()),
+            Some(Err(_)) => (self.seen, self.queues) = (None, BTreeMap::new()),
             None => {}
         }
         let now = Instant::now();
@@ -350,10 +434,13 @@ impl Clock {
     /// Tells that the loop gets round and the store answers, where that is so.
     fn get_round(&self) {
         let lease = self.engine.shared.settings.store.lease;
-        if self.busy.values().all(|began| began.elapsed() < lease) {
+        let mut lines = self.queues.values();
+        let mut busy = self.queues.values().flat_map(|line| line.looking.iter().chain(&line.firing));
+        if busy.all(|began| began.elapsed() < lease) {
             self.pulse.round();
         }
-        if self.retry.is_none() && self.failing.is_empty() && self.busy.is_empty() {
+        if self.retry.is_none() && self.under_way.is_empty() && lines.all(|line| line.failures == 0)
+        {
             self.engine.store.answered(self.pulse.what());
         }
     }
@@ -394,131 +481,73 @@ fn cut_off() -> AdapterError {
     AdapterError::new(ErrorKind::Internal, "fire", "firing was cut off")
 }
 
-/// Fires what is due in a queue, as it was read at `asked`; answers when to look again. While one
-/// batch is on its way, the next is planned, and read where there is more than a page.
-async fn fire(
+/// Looks into a queue, and plans what is to be fired there.
+async fn look(
     adapter: Arc<dyn JobAdapter>,
     read: Arc<Read>,
-    due: DueInQueue,
-    asked: Instant,
-) -> shiftwork_adapter::Result<Option<Instant>> {
-    let (mut due, mut asked) = (due, asked);
-    let mut following = Following { next: due.next, refused: false };
-    let mut on_its_way: Option<OnItsWay> = None;
-    // What was sent before the page was read, and may not have been fired then.
-    let mut sent = HashSet::new();
-    for _ in 0..PAGES {
-        let is_full = due.records.len() >= PAGE;
-        let mut has_any = false;
-        let mut batch = Batch::default();
-        for record in &due.records {
-            if sent.contains(&record.schedule.id) {
-                following.refused = true;
-                continue;
-            }
-            let Some(occurrences) = read.occurrences(record) else { continue };
-            batch.extend(record, plan(record, due.now, &occurrences));
-            has_any |= !batch.firings.is_empty();
-            if batch.firings.len() >= BATCH {
-                let next = std::mem::take(&mut batch).send(adapter.clone());
-                if let Some(before) = on_its_way.replace(next) {
-                    following.add(joined(before).await?);
-                }
-            }
-        }
-        // Where none can be fired, this program cannot read what is due, and would ask for it again
-        // and again.
-        if !is_full || !has_any {
-            if let Some(before) = on_its_way.take() {
-                following.add(joined(before).await?);
-            }
-            if !batch.firings.is_empty() {
-                following.add(batch.fire(&*adapter).await?);
-            }
-            return Ok(match following {
-                Following { refused: true, .. } => Some(Instant::now() + MOMENT),
-                Following { next, .. } => next.map(|next| asked + next.since(due.now)),
-            });
-        }
-        sent = due.records.iter().rev().take(BATCH).map(|r| r.schedule.id.clone()).collect();
-        if !batch.firings.is_empty() {
-            let next = batch.send(adapter.clone());
-            if let Some(before) = on_its_way.replace(next) {
-                following.add(joined(before).await?);
-            }
-        }
-        asked = Instant::now();
-        let mut more = adapter.due(Some(std::slice::from_ref(&due.queue)), PAGE).await?;
-        match (more.queues.pop(), more.unread.pop()) {
-            (_, Some((_, error))) => return Err(error),
-            (Some(more), None) => due = more,
-            (None, None) => due.records = Vec::new(),
-        }
-        following.next = following.next.into_iter().chain(due.next).min();
+    queue: QueueName,
+) -> shiftwork_adapter::Result<Outlook> {
+    let mut due = adapter.due(Some(std::slice::from_ref(&queue)), AHEAD, MOST).await?;
+    let told = Instant::now();
+    match (due.queues.pop(), due.unread.pop()) {
+        (_, Some((_, error))) => Err(error),
+        (Some(due), None) => Ok(read.outlook(&due, told)),
+        (None, None) => Ok(Outlook::default()),
     }
-    if let Some(before) = on_its_way {
-        following.add(joined(before).await?);
-    }
-    // Others are to have their turn.
-    Ok(Some(Instant::now()))
 }
 
-/// What is fired in one call.
-#[derive(Default)]
-struct Batch {
+/// Fires what is due in a queue; answers whether all was as it was read. While one batch is on its
+/// way, the next is sent.
+async fn fire(
+    adapter: Arc<dyn JobAdapter>,
     firings: Vec<Firing>,
-    /// Of each, when what comes after it is due.
-    following: Vec<Option<Timestamp>>,
-}
-
-impl Batch {
-    fn extend(&mut self, record: &ScheduleRecord, firings: Vec<Firing>) {
-        let due = |firing: &Firing| firing.next.map(|next| record.schedule.due(next));
-        self.following.extend(firings.iter().map(due));
-        self.firings.extend(firings);
+) -> shiftwork_adapter::Result<bool> {
+    let mut as_read = true;
+    let mut on_its_way: Option<OnItsWay> = None;
+    for batch in firings.chunks(BATCH) {
+        let (adapter, batch) = (adapter.clone(), batch.to_vec());
+        let sent = tokio::spawn(async move {
+            let fired = adapter.fire(batch.clone()).await?;
+            Ok(batch.iter().zip(fired).fold(true, |all, (firing, fired)| all & tell(firing, fired)))
+        });
+        if let Some(before) = on_its_way.replace(sent) {
+            as_read &= joined(before).await?;
+        }
     }
-
-    async fn fire(self, adapter: &dyn JobAdapter) -> shiftwork_adapter::Result<(Self, Vec<Fired>)> {
-        let fired = adapter.fire(self.firings.clone()).await?;
-        Ok((self, fired))
+    if let Some(last) = on_its_way {
+        as_read &= joined(last).await?;
     }
-
-    fn send(self, adapter: Arc<dyn JobAdapter>) -> OnItsWay {
-        tokio::spawn(async move { self.fire(&*adapter).await })
-    }
+    Ok(as_read)
 }
 
 /// A batch that is on its way.
-type OnItsWay = tokio::task::JoinHandle<shiftwork_adapter::Result<(Batch, Vec<Fired>)>>;
+type OnItsWay = tokio::task::JoinHandle<shiftwork_adapter::Result<bool>>;
 
-async fn joined(sent: OnItsWay) -> shiftwork_adapter::Result<(Batch, Vec<Fired>)> {
+async fn joined(sent: OnItsWay) -> shiftwork_adapter::Result<bool> {
     sent.await.unwrap_or_else(|_| Err(cut_off()))
 }
 
-/// What comes after what was fired.
-struct Following {
-    /// When the first is due that is not yet.
-    next: Option<Timestamp>,
-    /// Something was not as it was read, or may not have been: by the store's clock it is not due
-    /// yet, or somebody else was quicker.
-    refused: bool,
-}
-
-impl Following {
-    fn add(&mut self, (batch, fired): (Batch, Vec<Fired>)) {
-        for ((firing, due), fired) in batch.firings.iter().zip(batch.following).zip(fired) {
-            log(firing, fired);
-            match fired {
-                // Its turn comes with the end of the run before it, which wakes this loop.
-                Fired::Early if firing.of == FiringOf::Queued => {}
-                Fired::Early | Fired::Stale => self.refused = true,
-                _ => self.next = self.next.into_iter().chain(due).min(),
-            }
-        }
-    }
-}
-
 impl Read {
+    /// What is to come of schedules, as the store told it at `told`.
+    fn outlook(&self, due: &DueInQueue, told: Instant) -> Outlook {
+        let when = |at: Timestamp| told + at.since(due.now);
+        let mut outlook = Outlook { planned: Vec::new(), next: due.next.map(when) };
+        for record in &due.records {
+            let Some(occurrences) = self.occurrences(record) else { continue };
+            let (plan, next) = plan_ahead(record, due.now, due.now + AHEAD, &occurrences);
+            outlook.planned.extend(plan.into_iter().map(|(at, firing)| (when(at), firing)));
+            outlook.next = outlook.next.into_iter().chain(next.map(when)).min();
+        }
+        // There may be more; but where this program cannot read any of them, it would ask for the
+        // same again and again.
+        if due.records.len() >= MOST && !outlook.planned.is_empty() {
+            let last = due.records.last().and_then(ScheduleRecord::due).map_or(told, when);
+            outlook.next = outlook.next.into_iter().chain([last]).min();
+        }
+        outlook.planned.sort_by_key(|(at, _)| *at);
+        outlook
+    }
+
     fn occurrences(&self, record: &ScheduleRecord) -> Option<Arc<Occurrences>> {
         let known =
             self.cadences.lock().unwrap_or_else(PoisonError::into_inner).of(&record.schedule);
@@ -534,6 +563,46 @@ impl Read {
         }
         None
     }
+}
+
+/// What to fire of a schedule up to `by`, each with when; and when it is due after that.
+fn plan_ahead(
+    record: &ScheduleRecord,
+    now: Timestamp,
+    by: Timestamp,
+    occurrences: &Occurrences,
+) -> (Vec<(Timestamp, Firing)>, Option<Timestamp>) {
+    if !record.is_active() {
+        return (Vec::new(), None);
+    }
+    let remaining = Remaining::of(record, occurrences);
+    let mut planned: Vec<_> =
+        plan(record, now, occurrences).into_iter().map(|firing| (now, firing)).collect();
+    let last = planned.iter().rev().find(|(_, firing)| firing.of == FiringOf::Next);
+    let mut next = last.map_or(record.next, |(_, last)| last.next);
+    while let Some(at) = next {
+        let due = record.schedule.due(at);
+        if due <= now || due > by || planned.len() >= IN_A_ROW {
+            return (planned, Some(due));
+        }
+        let firing = as_it_is(record, at, now, &remaining);
+        next = firing.next;
+        planned.push((due, firing));
+    }
+    (planned, None)
+}
+
+/// The firing of an occurrence as it is: for as long as it is noticed in time, or, where it has been
+/// decided that it makes a job though it was not, at any.
+fn as_it_is(
+    record: &ScheduleRecord,
+    at: Timestamp,
+    now: Timestamp,
+    occurrences: &Remaining<'_>,
+) -> Firing {
+    let mut firing = Firing::new(record, at, occurrences.after(at));
+    firing.until = Some(record.schedule.due(at) + MISFIRE_AFTER).filter(|until| *until >= now);
+    firing
 }
 
 /// What to fire at `now`, of a schedule that is due: one firing after the other, of which each finds
@@ -554,7 +623,7 @@ pub(crate) fn plan(
     let due = |at: Timestamp| record.schedule.due(at);
     let remaining = Remaining::of(record, occurrences);
     let queued = record.queued.map(|queued| Firing::of_queued(record, queued));
-    let plain = |at| Firing::new(record, at, remaining.after(at));
+    let plain = |at| as_it_is(record, at, now, &remaining);
     let noticed = |at| {
         let late = now.since(due(at)) > MISFIRE_AFTER;
         if late { make_up(record, at, now, &remaining) } else { plain(at) }
@@ -604,7 +673,9 @@ fn make_up(
     firing
 }
 
-fn log(firing: &Firing, fired: Fired) {
+/// Tells of a firing; answers whether it was as it was read. By the store's clock it may not be due
+/// yet, or somebody else was quicker.
+fn tell(firing: &Firing, fired: Fired) -> bool {
     let (schedule, occurrence) = (&firing.schedule, firing.occurrence);
     let moved_on = !matches!(fired, Fired::Early | Fired::Stale);
     if firing.missed > 0 && moved_on {
@@ -619,6 +690,11 @@ fn log(firing: &Firing, fired: Fired) {
             info!(%schedule, %occurrence, "skipped: the previous run is not settled");
         }
         _ => debug!(%schedule, %occurrence, ?fired, "not fired"),
+    }
+    match fired {
+        // Its turn comes with the end of the run before it, which wakes this loop.
+        Fired::Early => firing.of == FiringOf::Queued,
+        _ => fired != Fired::Stale,
     }
 }
 

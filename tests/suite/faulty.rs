@@ -279,8 +279,13 @@ impl JobAdapter for Faulty {
         self.other("resume_schedule", self.inner.resume_schedule(schedule, next)).await
     }
 
-    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
-        let mut due = self.other("due", self.inner.due(queues, limit)).await?;
+    async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        within: Duration,
+        limit: usize,
+    ) -> Result<DueSchedules> {
+        let mut due = self.other("due", self.inner.due(queues, within, limit)).await?;
         let ahead = *self.listed_ahead.lock().unwrap();
         if !ahead.is_zero() {
             // As another clock would have it: all that is due by then.
@@ -289,7 +294,7 @@ impl JobAdapter for Faulty {
                 here.now = here.now + ahead;
                 let is_due = |record: &&ScheduleRecord| {
                     record.schedule.queue == here.queue
-                        && record.due().is_some_and(|due| due <= here.now)
+                        && record.due().is_some_and(|due| due <= here.now + within)
                 };
                 here.records = all.iter().filter(is_due).cloned().collect();
             }

@@ -110,17 +110,25 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// the last run by hand is.
     async fn trigger(&self, trigger: Trigger) -> Result<Triggered>;
 
-    /// The schedules that have something to [fire](Self::fire) by the store's clock, up to `limit`
-    /// of each queue, and when there is more: those of `queues`, or of all that have schedules.
+    /// The schedules that have something to [fire](Self::fire) by the store's clock, or will have
+    /// within `ahead`, up to `limit` of each queue, and when there is more: those of `queues`, or of
+    /// all that have schedules.
     ///
-    /// An active schedule has that where its next occurrence is [due](Schedule::due), or one is
-    /// [queued](ScheduleRecord::queued) and no run of it is unsettled.
+    /// An active schedule has that where its next occurrence is [due](Schedule::due) by then, or one
+    /// is [queued](ScheduleRecord::queued) and no run of it is unsettled.
     ///
-    /// Its cost goes by what is due, not by how many schedules there are.
-    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules>;
+    /// Its cost goes by what is due, not by how many schedules there are. Where many are asked for,
+    /// they may be read in several steps; what others fire or change meanwhile may be left out.
+    async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        ahead: Duration,
+        limit: usize,
+    ) -> Result<DueSchedules>;
 
     /// Per firing, in one step: where revision and occurrence are still those given, the schedule
-    /// is active, and the occurrence is due by the store's clock, applies the overlap policy,
+    /// is active, and the occurrence is due by the store's clock, and it is not too
+    /// [late](Firing::until) for it as it was planned, applies the overlap policy,
     /// enqueues the job or counts why not, and moves on to the given next, or to none where the
     /// [limit](Schedule::limit) of runs is reached; else changes nothing. Answers in the order
     /// given. A schedule that is due [once](crate::Timing::Once) is removed in that step. What is

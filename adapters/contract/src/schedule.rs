@@ -436,12 +436,14 @@ impl DueSchedules {
 pub struct DueInQueue {
     /// The queue.
     pub queue: QueueName,
-    /// The store's time.
+    /// The store's time: no later than it was when this was answered, and hardly earlier.
     pub now: Timestamp,
-    /// Those that have something to [fire](crate::JobAdapter::fire), the longest due first, up to
-    /// the limit. Of the jobs of their last runs, no state is told.
+    /// Those that have something to [fire](crate::JobAdapter::fire), or will have in as long as was
+    /// asked for, the longest due first, up to the limit. Of the jobs of their last runs, no state
+    /// is told.
     pub records: Vec<ScheduleRecord>,
-    /// When the first is due that is not yet; `None`: none will be.
+    /// When the first is due that is not by then; `None`: none will be. Where there are as many as
+    /// the limit, it may be `None` too: there may be more of them.
     pub next: Option<Timestamp>,
 }
 
@@ -501,6 +503,9 @@ pub struct Firing {
     pub missed: u64,
     /// The occurrence after it.
     pub next: Option<Timestamp>,
+    /// By when, by the store's clock, it must have come: later than that it would have been planned
+    /// otherwise, and is [stale](Fired::Stale). `None`: it is right at any time.
+    pub until: Option<Timestamp>,
 }
 
 impl Firing {
@@ -514,6 +519,7 @@ impl Firing {
             run: Some(occurrence),
             missed: 0,
             next,
+            until: None,
         }
     }
 
@@ -538,8 +544,8 @@ pub enum Fired {
     /// By the store's clock it is not due yet; or it is queued, and the run before it is not
     /// settled. Nothing changed.
     Early,
-    /// The schedule has another revision or occurrence, is disabled or paused, or is no more.
-    /// Nothing changed; look again.
+    /// The schedule has another revision or occurrence, is disabled or paused, or is no more; or
+    /// the firing comes too late. Nothing changed; look again.
     Stale,
 }
 

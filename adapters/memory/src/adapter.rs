@@ -152,9 +152,14 @@ impl JobAdapter for MemoryAdapter {
         self.store.trigger(trigger)
     }
 
-    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
+    async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        ahead: Duration,
+        limit: usize,
+    ) -> Result<DueSchedules> {
         self.store.check_open("due")?;
-        Ok(self.store.due(queues, limit))
+        Ok(self.store.due(queues, ahead, limit))
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use shiftwork_adapter::{
     Defined, DueInQueue, DueSchedules, Effect, Enqueued, Fired, Firing, JobId, LastRun, Overlap,
@@ -17,8 +18,13 @@ use crate::schedules::{Decision, Schedules, decide};
 use crate::store::Store;
 
 impl Store {
-    /// What is due, up to `limit` of each queue.
-    pub(crate) fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> DueSchedules {
+    /// What is due, or will be within `ahead`, up to `limit` of each queue.
+    pub(crate) fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        ahead: Duration,
+        limit: usize,
+    ) -> DueSchedules {
         let mut due = DueSchedules::new(self.schedules.ticket());
         let schedules = self.schedules.lock();
         let now = self.clock.now();
@@ -40,7 +46,7 @@ impl Store {
             let queued: BTreeSet<_> =
                 here.records.iter().map(|record| record.schedule.id.clone()).collect();
             for (at, id) in set {
-                if at > now {
+                if at > now + ahead {
                     here.next = Some(at);
                     break;
                 }

@@ -313,7 +313,11 @@ impl Stored {
             let made = record.last.filter(|_| self.made_by.as_deref() == Some(firing));
             return Some(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
         }
-        (record.schedule.due(firing.occurrence) > now).then_some(Fired::Early)
+        match firing.until {
+            _ if record.schedule.due(firing.occurrence) > now => Some(Fired::Early),
+            Some(until) if until < now => Some(Fired::Stale),
+            _ => None,
+        }
     }
 }
 

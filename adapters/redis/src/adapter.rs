@@ -157,8 +157,13 @@ impl JobAdapter for RedisAdapter {
         self.in_time(self.store.trigger(trigger)).await
     }
 
-    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
-        self.in_time(self.store.due(queues, limit)).await
+    async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        ahead: Duration,
+        limit: usize,
+    ) -> Result<DueSchedules> {
+        self.in_time(self.store.due(queues, ahead, limit)).await
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use futures_util::future::join_all;
@@ -17,7 +18,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, Known, ms, time};
+use crate::schedules::{Indexed, Known, LAST_MS, ms, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -25,15 +26,19 @@ use crate::store::{Queue, Store};
 /// few milliseconds.
 const TOGETHER: usize = 250;
 
+/// How many due schedules one call tells of at most, for the same reason.
+const PAGE: usize = 1000;
+
 /// How often a schedule may be changed between looking at it and triggering it before that is
 /// strange.
 const MOST_CHANGES: usize = 100;
 
 impl Store {
-    /// What is due, up to `limit` of each queue.
+    /// What is due, or will be within `ahead`, up to `limit` of each queue.
     pub(crate) async fn due(
         &self,
         queues: Option<&[QueueName]>,
+        ahead: Duration,
         limit: usize,
     ) -> Result<DueSchedules> {
         let operation = "due";
@@ -53,7 +58,7 @@ impl Store {
                 queues
             }
         };
-        let asked = queues.iter().map(|queue| self.due_in(operation, queue, limit));
+        let asked = queues.iter().map(|queue| self.due_in(operation, queue, ahead, limit));
         for (queue, answer) in queues.iter().zip(join_all(asked).await) {
             match answer {
                 Ok(here) => due.queues.push(here),
@@ -67,6 +72,7 @@ impl Store {
         &self,
         operation: &'static str,
         name: &QueueName,
+        ahead: Duration,
         limit: usize,
     ) -> Result<DueInQueue> {
         let queue = self.queue(name);
@@ -74,17 +80,28 @@ impl Store {
         if let Some(error) = self.trouble(operation, &queue) {
             return Err(error);
         }
-        let mut cmd = script::DUE.call(&queue.keys, &Named::default());
-        cmd.arg(limit.clamp(1, 2000));
-        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
-        let now = Timestamp::from_millis(reply.int()?);
-        // One that is never due is beyond what a number says.
-        let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
-        let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
-        let stored = self.defined(operation, &queue, states).await?;
-        self.remember(&stored);
-        let records = stored.into_iter().map(|stored| stored.record).collect();
-        Ok(DueInQueue::new(name.clone(), now, records, next))
+        let limit = limit.max(1);
+        let mut due = DueInQueue::new(name.clone(), Timestamp::EPOCH, Vec::new(), None);
+        let mut told = 0;
+        loop {
+            let asked = (limit - told).min(PAGE);
+            let mut cmd = script::DUE.call(&queue.keys, &Named::default());
+            cmd.arg(asked).arg(told).arg(whole_ms(ahead));
+            let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
+            let (now, heard) = (Timestamp::from_millis(reply.int()?), Instant::now());
+            // One that is never due is beyond what a number says.
+            due.next = reply.text()?.parse().ok().map(Timestamp::from_millis);
+            let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+            let count = states.len();
+            told += count;
+            let stored = self.defined(operation, &queue, states).await?;
+            self.remember(&stored);
+            due.records.extend(stored.into_iter().map(|stored| stored.record));
+            if count < asked || told >= limit {
+                due.now = now + Duration::from_millis(whole_ms(heard.elapsed()));
+                return Ok(due);
+            }
+        }
     }
 
     /// Fires occurrences, those of a queue that come together in one step.
@@ -208,6 +225,10 @@ impl Store {
         let all_due =
             firings.iter().zip(&plain).filter(|(_, plain)| plain.is_some()).map(due).max();
         cmd.arg(ms(all_due));
+        // And by when the first of them must have come.
+        let until = firings.iter().zip(&plain).filter(|(_, plain)| plain.is_some());
+        let until = until.filter_map(|((place, _), _)| batch[*place].until).min();
+        cmd.arg(until.map_or(LAST_MS, |until| ms(Some(until))));
         for ((place, known), plain) in firings.iter().zip(&plain) {
             let (firing, schedule) = (&batch[*place], &known.schedule);
             let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
@@ -220,6 +241,7 @@ impl Store {
             what.put_u64(firing.missed);
             what.put_i64(ms(firing.next));
             what.put_i64(ms(firing.next.map(|next| schedule.due(next))));
+            what.put_i64(firing.until.map_or(LAST_MS, |until| ms(Some(until))));
             what.put_u8(match schedule.overlap {
                 Overlap::Allow => b'a',
                 Overlap::Queue => b'q',
@@ -287,6 +309,11 @@ impl Store {
     pub(crate) async fn now(&self, operation: &'static str) -> Result<Timestamp> {
         time(operation, self.call_home(operation, &redis::cmd("TIME")).await?)
     }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    // Of more than that, a number of Lua is not sure.
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 52)
 }
 
 fn is_once(schedule: &Schedule) -> bool {

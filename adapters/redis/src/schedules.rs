@@ -639,7 +639,7 @@ impl State<'_> {
 /// Where there is no instant. Lua's numbers are whole from here up to [`LAST_MS`]; later than that is
 /// never.
 const NONE_MS: i64 = -(1 << 53);
-const LAST_MS: i64 = (1 << 53) - 1;
+pub(crate) const LAST_MS: i64 = (1 << 53) - 1;
 
 /// An instant as scripts have it.
 pub(crate) fn ms(instant: Option<Timestamp>) -> i64 {

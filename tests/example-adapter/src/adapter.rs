@@ -137,8 +137,13 @@ impl JobAdapter for ExampleAdapter {
         Ok(triggered)
     }
 
-    async fn due(&self, queues: Option<&[QueueName]>, limit: usize) -> Result<DueSchedules> {
-        self.store.due(queues, limit).await
+    async fn due(
+        &self,
+        queues: Option<&[QueueName]>,
+        ahead: Duration,
+        limit: usize,
+    ) -> Result<DueSchedules> {
+        self.store.due(queues, ahead, limit).await
     }
 
     async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {

@@ -15,6 +15,8 @@ case_list! {
     "due", __conformance_due:
     what_is_due_is_told_as_it_is_stored,
     what_is_not_due_yet_is_told_by_when_it_is,
+    what_is_due_soon_is_told_ahead_of_its_time,
+    very_many_are_told_in_one_answer,
     a_fired_occurrence_is_due_no_more,
     the_longest_due_comes_first_up_to_the_limit,
     a_disabled_or_paused_schedule_is_not_due,
@@ -31,7 +33,7 @@ case_list! {
 }
 
 async fn due_in(kit: &Kit, asked: Option<&[QueueName]>) -> Vec<DueInQueue> {
-    let due = kit.due(asked, 1000).await.expect("the store looks");
+    let due = kit.due(asked, Duration::ZERO, 1000).await.expect("the store looks");
     assert!(due.unread.is_empty(), "{:?}", due.unread);
     due.queues
 }
@@ -68,6 +70,39 @@ async fn what_is_not_due_yet_is_told_by_when_it_is(kit: Kit) {
     assert_eq!((records.len(), following), (1, Some(next)));
 }
 
+async fn what_is_due_soon_is_told_ahead_of_its_time(kit: Kit) {
+    let now = kit.now().await;
+    let [soon, later] = [now + kit.units(60), now + kit.units(600)];
+    kit.define(kit.every_minute("later"), Some(later)).await;
+    kit.define(kit.every_minute("soon"), Some(soon)).await;
+    kit.define(kit.every_minute("now"), Some(now)).await;
+    let mut due = kit.due(None, kit.units(300), 1000).await.expect("the store looks");
+    let here = due.queues.pop().expect("there is a queue");
+    let ids: Vec<_> = here.records.iter().map(|record| record.schedule.id.as_str()).collect();
+    assert_eq!((&ids[..], here.next), (&["now", "soon"][..], Some(later)));
+    assert_eq!(due_ids(&kit).await, ["now"], "and by that nothing is due earlier");
+    let soon = &here.records[1];
+    let early = Firing::new(soon, soon.next.expect("it has a next one"), None);
+    assert_eq!(kit.fire_one(early).await, Fired::Early);
+    let first = kit.due(None, kit.units(300), 1).await.expect("the store looks").queues;
+    assert_eq!(first[0].records.len(), 1, "up to the limit");
+    let all = kit.due(None, Duration::MAX, 1000).await.expect("the store looks").queues;
+    assert_eq!((all[0].records.len(), all[0].next), (3, None));
+}
+
+async fn very_many_are_told_in_one_answer(kit: Kit) {
+    let at = kit.now().await;
+    for n in 0..2300 {
+        kit.define(kit.every_minute(&format!("n{n}")), Some(at)).await;
+    }
+    for (limit, told) in [(1000, 1000), (2100, 2100), (10_000, 2300)] {
+        let due = kit.due(None, Duration::ZERO, limit).await.expect("the store looks");
+        let ids: BTreeSet<_> =
+            due.queues[0].records.iter().map(|record| &record.schedule.id).collect();
+        assert_eq!((ids.len(), due.queues[0].records.len()), (told, told));
+    }
+}
+
 async fn a_fired_occurrence_is_due_no_more(kit: Kit) {
     let now = kit.now().await;
     kit.define(kit.every_minute("a"), Some(now)).await;
@@ -86,7 +121,7 @@ async fn the_longest_due_comes_first_up_to_the_limit(kit: Kit) {
     }
     let mut seen = BTreeSet::new();
     while seen.len() < 30 {
-        let due = kit.due(None, 8).await.expect("the store looks");
+        let due = kit.due(None, Duration::ZERO, 8).await.expect("the store looks");
         let [here] = &due.queues[..] else { panic!("there is one queue: {due:?}") };
         assert_eq!(here.records.len(), 8.min(30 - seen.len()));
         let times: Vec<_> = here.records.iter().filter_map(|record| record.next).collect();
@@ -272,7 +307,7 @@ async fn a_store_without_schedules_has_nothing_due(kit: Kit) {
 async fn another_process_is_told_the_same(kit: Kit) {
     let another = kit.another().await;
     kit.define(kit.every_minute("a"), Some(kit.now().await)).await;
-    let there = another.due(None, 10).await.expect("the store looks");
+    let there = another.due(None, Duration::ZERO, 10).await.expect("the store looks");
     assert_eq!(there.queues.len(), 1);
     assert_eq!(there.queues[0].records, due(&kit).await.0);
 }

@@ -25,6 +25,7 @@ case_list! {
     a_firing_of_an_occurrence_long_past_makes_nothing,
     a_firing_with_another_revision_is_stale,
     a_firing_with_another_next_occurrence_is_stale,
+    a_firing_that_comes_too_late_is_stale,
     a_firing_of_a_cancelled_schedule_is_stale,
     a_firing_of_a_disabled_schedule_is_stale,
     a_firing_of_a_changed_schedule_is_stale_and_the_change_holds,
@@ -206,6 +207,24 @@ async fn a_firing_with_another_revision_is_stale(kit: Kit) {
         assert_eq!(kit.fire_one(firing.clone()).await, Fired::Stale);
         assert_eq!(kit.snapshot().await, before);
     }
+}
+
+async fn a_firing_that_comes_too_late_is_stale(kit: Kit) {
+    let now = kit.now().await;
+    kit.define(kit.every_minute("a"), Some(now)).await;
+    let mut firing = Firing::new(&kit.only_schedule().await, now, None);
+    kit.pass(2).await;
+    firing.until = Some(now);
+    assert_eq!(kit.fire_one(firing.clone()).await, Fired::Stale);
+    assert_eq!(kit.only_schedule().await.fired, 0);
+    let until = kit.now().await + kit.units(100);
+    firing.until = Some(until);
+    let fired = kit.fire_one(firing.clone()).await;
+    assert!(matches!(fired, Fired::Job(_)), "{fired:?}");
+    while kit.now().await <= until {
+        kit.pass(10).await;
+    }
+    assert_eq!(kit.fire_one(firing).await, fired, "a resend is answered, however late it comes");
 }
 
 async fn a_firing_with_another_next_occurrence_is_stale(kit: Kit) {

@@ -171,7 +171,7 @@ async fn releases_are_the_same_to_all_processes_of_the_store(kit: Kit) {
 async fn who_waits_for_schedules_is_woken_when_a_release_comes_or_goes(kit: Kit) {
     announce(&kit, "here", 1, &["a"]).await;
     for comes in [true, false] {
-        let seen = kit.due(None, 10).await.expect("the store looks").ticket;
+        let seen = kit.due(None, Duration::ZERO, 10).await.expect("the store looks").ticket;
         let wait = kit.wait(Watch::Schedules(seen));
         super::wakeups::assert_wakes_after(&kit, wait, async || match comes {
             true => drop(announce(&kit, "there", 2, &["b"]).await),

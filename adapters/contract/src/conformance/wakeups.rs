@@ -1,5 +1,7 @@
 //! Who waits is woken; where a wake-up may be lost, whoever polls finds the work.
 
+use std::time::Duration;
+
 use super::kit::begin;
 use super::{Kit, Worker, case_list};
 use crate::{Capabilities, Due, Firing, JobId, Outcome, Rewind, Ticket, Wakeups, Watch};
@@ -354,9 +356,9 @@ async fn assert_wakes_sweeper(kit: &Kit, happens: impl AsyncFnOnce()) {
 }
 
 async fn assert_wakes_clock(kit: &Kit, happens: impl AsyncFnOnce()) {
-    let seen = kit.due(None, 10).await.expect("the store looks");
+    let seen = kit.due(None, Duration::ZERO, 10).await.expect("the store looks");
     assert_wakes_after(kit, kit.wait(Watch::Schedules(seen.ticket)), happens).await;
-    let now = kit.due(None, 10).await.expect("the store looks");
+    let now = kit.due(None, Duration::ZERO, 10).await.expect("the store looks");
     let old: Ticket = seen.ticket;
     assert_ne!(now.ticket, old, "a look at the change has seen it");
     assert!(now.queues.iter().any(|due| !due.records.is_empty()), "something is due");

@@ -2,14 +2,14 @@
 -- counts why not, and moves its schedule on to the next.
 --
 -- ARGV 1 the channel on which schedules are told of  2 crashes allowed  3-6 retention, as in
---      exchange.lua  7 when all of those are due that come with two states, ms; then of each firing
---      seven:
+--      exchange.lua  7 when all of those are due that come with two states, and 8 until when all of
+--      them are right, ms; then of each firing seven:
 --      the id of the schedule;
 --      its state as it was read, and the one that it has once this has made a job and nothing else
 --      was to be decided; both empty where there is more to it; and when it is due next;
 --      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
 --      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
---      how many were missed, the next, when that is due; a, s or q for the overlap policy; the limit
+--      how many were missed, the next, when that is due, until when this is right; a, s or q for the overlap policy; the limit
 --      of runs, 0 where there is none; 1 where it is due once; the id of the job, 16 bytes;
 --      the job's header, whose times are put in here, and its body.
 --      Policy, limit, whether it is due once and the job are as the definition of that revision says.
@@ -17,7 +17,7 @@
 --
 -- Returns of each 'job', 'queued', 'overlapped', 'missed', 'early' (not due by the server's clock, or
 --      queued behind a run that is not settled) or 'stale' (the schedule has another revision or
---      occurrence, is not active or no more). The last two change nothing.
+--      occurrence, is not active or no more; or this comes too late). The last two change nothing.
 --
 -- Invariant: an occurrence is moved past in the step that makes its job. Resent, the schedule has
 --      moved on, and is known by the firing that made its last job. Time is the server's.
@@ -29,9 +29,9 @@
 -- @include places
 -- @include finish
 
-local FIRST, WIDTH = 8, 7
-local FIRING = '>c1I8i8i8i8I8i8i8c1I8c1c16'
-local OVERLAP, ALLOW = 58, 97
+local FIRST, WIDTH = 9, 7
+local FIRING = '>c1I8i8i8i8I8i8i8i8c1I8c1c16'
+local OVERLAP, ALLOW = 66, 97
 -- A firing made a job that is known by these of its fields: kind, occurrence, run, missed, next.
 local MADE_BY = '>c1i8i8I8i8'
 local argv, call, sub, byte = ARGV, redis.call, string.sub, string.byte
@@ -128,7 +128,7 @@ local function begin_run(id, job, before)
 end
 
 -- Where the schedule is as it was read, and nothing is to be decided: what most firings are.
-local is_due = now >= tonumber(argv[7])
+local is_due = now >= tonumber(argv[7]) and now <= tonumber(argv[8])
 local function fire_plain(at, job)
   local id, before = argv[at], argv[at + 1]
   if changed[id] then return false end
@@ -151,14 +151,15 @@ local function fire(at)
   local id = argv[at]
   local s = changed[id] or states[id] and read_schedule(states[id])
   if not s then return 'stale' end
-  local kind, revision, occurrence, due, run, missed, next, next_due, overlap, limit, once, job =
-    unpack_from(FIRING, argv[at + 4])
+  local kind, revision, occurrence, due, run, missed, next, next_due, upto, overlap, limit,
+    once, job = unpack_from(FIRING, argv[at + 4])
   local stored = kind == 'q' and s.queued or s.next
   local made_by = pack(MADE_BY, kind, occurrence, run, missed, next)
   if s.revision ~= revision or stored ~= occurrence or s.enabled ~= '1' or s.paused ~= '0' then
     return s.revision == revision and s.made_by == made_by and 'job' or 'stale'
   end
   if due > now then return 'early' end
+  if upto < now then return 'stale' end
 
   local busy = running(s.job, s.hand)
   local answer = 'job'

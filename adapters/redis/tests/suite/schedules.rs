@@ -1,6 +1,7 @@
 //! A schedule is stored in two places, what changes and what is defined, and read as one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::*;
 
@@ -25,7 +26,7 @@ async fn a_schedule_that_is_defined_anew_while_it_is_read_is_read_as_one() {
     let reading = async {
         let mut read = Vec::new();
         while !is_over.load(Ordering::SeqCst) {
-            let due = reader.due(None, 10).await.unwrap();
+            let due = reader.due(None, Duration::ZERO, 10).await.unwrap();
             assert_eq!((due.queues.len(), due.unread.len()), (1, 0));
             read.extend(due.queues.into_iter().flat_map(|queue| queue.records));
             read.extend(reader.scheduled_jobs().await.unwrap().records);

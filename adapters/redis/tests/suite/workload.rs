@@ -2,6 +2,7 @@
 //! its scripts. That the answers are right is shown elsewhere; here only that there are any.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::support::*;
 
@@ -229,7 +230,7 @@ async fn fire(adapter: &Arc<RedisAdapter>) {
     adapter.trigger(trigger).await.unwrap();
     assert!(adapter.pause_schedule(&name).await.unwrap());
     assert!(adapter.resume_schedule(&name, at(1)).await.unwrap());
-    adapter.due(None, 10).await.unwrap();
+    adapter.due(None, Duration::ZERO, 10).await.unwrap();
     announce(adapter).await;
     // Jobs that one by one are enqueued otherwise than in a batch.
     adapter.enqueue(&first, vec![job()]).await.unwrap();
@@ -255,7 +256,7 @@ async fn queue_one(adapter: &Arc<RedisAdapter>, queue: &QueueName) {
     let firing = Firing::new(&record(adapter, &name).await, once, None);
     assert_eq!(adapter.fire(vec![firing]).await.unwrap(), [Fired::Queued]);
     adapter.cancel_job(queue, by_hand.job).await.unwrap();
-    let due = adapter.due(Some(std::slice::from_ref(queue)), 10).await.unwrap();
+    let due = adapter.due(Some(std::slice::from_ref(queue)), Duration::ZERO, 10).await.unwrap();
     let queued = due.queues[0].records.iter().find(|record| record.schedule.id == name).unwrap();
     let firing = Firing::of_queued(queued, once);
     assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
