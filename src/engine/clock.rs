@@ -62,7 +62,7 @@ const AHEAD: Duration = Duration::from_secs(2);
 const LEAD: Duration = Duration::from_millis(500);
 
 /// How many schedules of a queue are read at once.
-const MOST: usize = 10_000;
+const MOST: usize = 20_000;
 
 /// How many occurrences are fired in one call.
 const BATCH: usize = 250;
@@ -155,8 +155,8 @@ enum Came {
 #[derive(Default)]
 struct Outlook {
     planned: Vec<(Instant, Firing)>,
-    /// When the first is due that is not among it.
-    next: Option<Instant>,
+    /// When to look again for what is not among it.
+    look: Option<Instant>,
 }
 
 impl Line {
@@ -188,7 +188,7 @@ impl Line {
     }
 
     fn see(&mut self, outlook: Outlook, now: Instant) {
-        let Outlook { mut planned, next } = outlook;
+        let Outlook { mut planned, look } = outlook;
         planned.retain(|(_, firing)| {
             self.sent.is_empty()
                 || !self.sent.contains(&(firing.schedule.clone(), firing.occurrence))
@@ -196,9 +196,8 @@ impl Line {
         self.planned = planned.into();
         self.sent = HashSet::new();
         (self.looking, self.failures) = (None, 0);
-        let soonest = now + GATHERED;
-        let next = next.map(|next| next.checked_sub(LEAD).map_or(soonest, |at| at.max(soonest)));
-        self.look = if std::mem::take(&mut self.changed) { Some(now) } else { next };
+        let look = look.map(|at| at.max(now + GATHERED));
+        self.look = if std::mem::take(&mut self.changed) { Some(now) } else { look };
     }
 }
 
@@ -504,13 +503,12 @@ async fn fire(
 ) -> shiftwork_adapter::Result<bool> {
     let mut as_read = true;
     let mut on_its_way: Option<OnItsWay> = None;
-    for batch in firings.chunks(BATCH) {
-        let (adapter, batch) = (adapter.clone(), batch.to_vec());
-        let sent = tokio::spawn(async move {
-            let fired = adapter.fire(batch.clone()).await?;
-            Ok(batch.iter().zip(fired).fold(true, |all, (firing, fired)| all & tell(firing, fired)))
-        });
-        if let Some(before) = on_its_way.replace(sent) {
+    let mut batches = firings.chunks(BATCH).peekable();
+    while let Some(batch) = batches.next() {
+        let fired = fire_batch(adapter.clone(), batch.to_vec());
+        if batches.peek().is_none() {
+            as_read &= fired.await?;
+        } else if let Some(before) = on_its_way.replace(tokio::spawn(fired)) {
             as_read &= joined(before).await?;
         }
     }
@@ -518,6 +516,14 @@ async fn fire(
         as_read &= joined(last).await?;
     }
     Ok(as_read)
+}
+
+async fn fire_batch(
+    adapter: Arc<dyn JobAdapter>,
+    batch: Vec<Firing>,
+) -> shiftwork_adapter::Result<bool> {
+    let fired = adapter.fire(batch.clone()).await?;
+    Ok(batch.iter().zip(fired).fold(true, |all, (firing, fired)| all & tell(firing, fired)))
 }
 
 /// A batch that is on its way.
@@ -531,21 +537,23 @@ impl Read {
     /// What is to come of schedules, as the store told it at `told`.
     fn outlook(&self, due: &DueInQueue, told: Instant) -> Outlook {
         let when = |at: Timestamp| told + at.since(due.now);
-        let mut outlook = Outlook { planned: Vec::new(), next: due.next.map(when) };
+        let mut planned = Vec::with_capacity(due.records.len());
+        let mut next = due.next;
         for record in &due.records {
             let Some(occurrences) = self.occurrences(record) else { continue };
-            let (plan, next) = plan_ahead(record, due.now, due.now + AHEAD, &occurrences);
-            outlook.planned.extend(plan.into_iter().map(|(at, firing)| (when(at), firing)));
-            outlook.next = outlook.next.into_iter().chain(next.map(when)).min();
+            let (plan, following) = plan_ahead(record, due.now, due.now + AHEAD, &occurrences);
+            planned.extend(plan.into_iter().map(|(at, firing)| (when(at), firing)));
+            next = next.into_iter().chain(following).min();
         }
-        // There may be more; but where this program cannot read any of them, it would ask for the
-        // same again and again.
-        if due.records.len() >= MOST && !outlook.planned.is_empty() {
+        let mut look = next.map(|next| when(next).checked_sub(LEAD).unwrap_or(told));
+        // There may be more, which is looked for once these are fired; but where this program cannot
+        // read any of them, it would ask for the same again and again.
+        if due.records.len() >= MOST && !planned.is_empty() {
             let last = due.records.last().and_then(ScheduleRecord::due).map_or(told, when);
-            outlook.next = outlook.next.into_iter().chain([last]).min();
+            look = look.into_iter().chain([last]).min();
         }
-        outlook.planned.sort_by_key(|(at, _)| *at);
-        outlook
+        planned.sort_by_key(|(at, _)| *at);
+        Outlook { planned, look }
     }
 
     fn occurrences(&self, record: &ScheduleRecord) -> Option<Arc<Occurrences>> {

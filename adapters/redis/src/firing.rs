@@ -1,6 +1,6 @@
 //! Making jobs of schedules: when an occurrence is due, and by hand.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -28,6 +28,10 @@ const TOGETHER: usize = 250;
 
 /// How many due schedules one call tells of at most, for the same reason.
 const PAGE: usize = 1000;
+
+/// Of how many schedules at most an answer tells without taking so long to come that the time it says
+/// is past.
+const SHORT: usize = 50;
 
 /// How often a schedule may be changed between looking at it and triggering it before that is
 /// strange.
@@ -80,28 +84,49 @@ impl Store {
         if let Some(error) = self.trouble(operation, &queue) {
             return Err(error);
         }
-        let limit = limit.max(1);
-        let mut due = DueInQueue::new(name.clone(), Timestamp::EPOCH, Vec::new(), None);
-        let mut told = 0;
-        loop {
-            let asked = (limit - told).min(PAGE);
-            let mut cmd = script::DUE.call(&queue.keys, &Named::default());
-            cmd.arg(asked).arg(told).arg(whole_ms(ahead));
-            let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
-            let (now, heard) = (Timestamp::from_millis(reply.int()?), Instant::now());
-            // One that is never due is beyond what a number says.
-            due.next = reply.text()?.parse().ok().map(Timestamp::from_millis);
-            let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
-            let count = states.len();
-            told += count;
-            let stored = self.defined(operation, &queue, states).await?;
-            self.remember(&stored);
-            due.records.extend(stored.into_iter().map(|stored| stored.record));
-            if count < asked || told >= limit {
-                due.now = now + Duration::from_millis(whole_ms(heard.elapsed()));
-                return Ok(due);
-            }
+        let page = limit.clamp(1, PAGE);
+        let mut cmd = script::DUE.call(&queue.keys, &Named::default());
+        cmd.arg(page).arg(whole_ms(ahead));
+        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
+        let (now, heard) = (Timestamp::from_millis(reply.int()?), Instant::now());
+        // One that is never due is beyond what a number says.
+        let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
+        let by = reply.text()?;
+        let mut states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+        if states.len() == page && page < limit {
+            let others = self.other_states(operation, &queue, &by, limit, &states).await?;
+            states.extend(others);
         }
+        let stored = self.defined(operation, &queue, states).await?;
+        self.remember(&stored);
+        let records: Vec<_> = stored.into_iter().map(|stored| stored.record).collect();
+        let now = match records.len() {
+            0..SHORT => now + Duration::from_millis(whole_ms(heard.elapsed())),
+            _ => time(operation, self.call(operation, &queue, &redis::cmd("TIME")).await?)?,
+        };
+        Ok(DueInQueue::new(name.clone(), now, records, next))
+    }
+
+    /// Of those due by then, what is stored of those that were not told. Their names are read at
+    /// once, so that none is passed over while others are fired; what is stored of them, after it.
+    async fn other_states(
+        &self,
+        operation: &'static str,
+        queue: &Queue,
+        by: &str,
+        limit: usize,
+        told: &[(String, Vec<u8>)],
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut cmd = redis::cmd("ZRANGE");
+        cmd.arg(queue.keys.due_schedules()).arg("-inf").arg(by).arg("BYSCORE");
+        cmd.arg("LIMIT").arg(0).arg(limit);
+        let names = Reply::new(operation, self.call(operation, queue, &cmd).await?);
+        let mut names = names.rest(Reply::text)?;
+        let told: HashSet<_> = told.iter().map(|(id, _)| id.as_str()).collect();
+        names.retain(|id| !told.contains(id.as_str()));
+        let ids: Vec<_> = names.iter().map(String::as_str).collect();
+        let states = self.fields(operation, queue, queue.keys.schedules(), &ids).await?;
+        Ok(names.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?))).collect())
     }
 
     /// Fires occurrences, those of a queue that come together in one step.
@@ -120,6 +145,10 @@ impl Store {
             for (place, answer) in fired.map_err(|error| in_part(error, count))? {
                 answers[place] = answer;
             }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for firing in batch {
+            known.remove(&firing.schedule);
         }
         Ok(answers)
     }
@@ -192,7 +221,7 @@ impl Store {
     /// The schedule of a firing's revision, as far as it is still known; else the one of now, by
     /// which the store sees that the firing is stale.
     async fn known(&self, operation: &'static str, firing: &Firing) -> Result<Option<Known>> {
-        let as_read = |known: &BTreeMap<ScheduleId, Known>| {
+        let as_read = |known: &HashMap<ScheduleId, Known>| {
             known.get(&firing.schedule).filter(|known| known.revision == firing.revision).cloned()
         };
         let known = as_read(&self.known.lock().unwrap_or_else(PoisonError::into_inner));

@@ -143,6 +143,11 @@ impl QueueKeys {
         &self.fixed[18]
     }
 
+    /// `{NS:Q}:due`
+    pub(crate) fn due_schedules(&self) -> &str {
+        &self.fixed[19]
+    }
+
     /// `{NS:Q}:runs`
     pub(crate) fn runs(&self) -> &str {
         &self.fixed[20]

@@ -36,7 +36,7 @@ const LEARNT: usize = 1000;
 const MOST_READINGS: usize = 10;
 
 /// How many schedules are remembered between looking and firing.
-const REMEMBERED: usize = 4000;
+const REMEMBERED: usize = 50_000;
 
 /// Where the index says that a schedule is.
 pub(crate) struct Indexed {
@@ -396,7 +396,7 @@ impl Store {
     }
 
     /// Fields of a hash.
-    async fn fields(
+    pub(crate) async fn fields(
         &self,
         operation: &'static str,
         queue: &Queue,

@@ -1,6 +1,6 @@
 //! The store as this process knows it: the links to its servers, and what is local to each queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Store {
     pub(crate) settings: StoreSettings,
     pub(crate) names: Arc<NamespaceKeys>,
     /// The schedules that were read last, as they were.
-    pub(crate) known: Mutex<BTreeMap<ScheduleId, Known>>,
+    pub(crate) known: Mutex<HashMap<ScheduleId, Known>>,
     pub(crate) local: Arc<Local>,
 }
 
