@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, Known, LAST_MS, ms, time};
+use crate::schedules::{Indexed, Known, LAST_MS, Plain, ms, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -104,6 +104,7 @@ impl Store {
             0..SHORT => now + Duration::from_millis(whole_ms(heard.elapsed())),
             _ => time(operation, self.call(operation, &queue, &redis::cmd("TIME")).await?)?,
         };
+        queue.reckoning.heard(now);
         Ok(DueInQueue::new(name.clone(), now, records, next))
     }
 
@@ -163,24 +164,34 @@ impl Store {
         let operation = "fire";
         let queue = self.queue(&queue);
         let indexed = self.once(operation, &firings).await;
-        let together = firings.chunks(TOGETHER);
-        let commands = together.map(|some| self.fire_command(&queue, some, batch)).collect();
+        let (plain, others) = split(firings, batch);
+        let commands = plain.chunks(TOGETHER).map(|some| self.fire_plain_command(&queue, some));
+        let more = others.chunks(TOGETHER).map(|some| self.fire_command(&queue, some, batch));
+        let commands = commands.chain(more).collect();
         let answers = self.links.call_all(operation, queue.target(), commands).await?;
-        let mut fired = Vec::with_capacity(firings.len());
-        for (some, answer) in firings.chunks(TOGETHER).zip(answers) {
+        let mut answers = answers.into_iter();
+        let mut fired = Vec::with_capacity(plain.len() + others.len());
+        let mut left = Vec::new();
+        for (some, answer) in plain.chunks(TOGETHER).zip(&mut answers) {
             let mut reply = Reply::new(operation, answer);
-            for (place, _) in some {
-                let answer = reply.text()?;
-                let answer = match answer.as_str() {
-                    "job" => Fired::Job(job_of(&batch[*place])),
-                    "queued" => Fired::Queued,
-                    "overlapped" => Fired::Overlapped,
-                    "missed" => Fired::Missed,
-                    "early" => Fired::Early,
-                    "stale" => Fired::Stale,
-                    unknown => return Err(reply.unknown(unknown)),
-                };
-                fired.push((*place, answer));
+            queue.reckoning.heard(Timestamp::from_millis(reply.int()?));
+            let here: HashSet<_> = reply.list()?.rest(Reply::int)?.into_iter().collect();
+            for (position, ToFire { place, known, .. }) in (1..).zip(some) {
+                match here.contains(&position) {
+                    true => left.push((*place, known.clone())),
+                    false => fired.push((*place, Fired::Job(job_of(&batch[*place])))),
+                }
+            }
+        }
+        for (some, answer) in others.chunks(TOGETHER).zip(answers) {
+            read_fired(Reply::new(operation, answer), some, batch, &mut fired)?;
+        }
+        if !left.is_empty() {
+            let commands = left.chunks(TOGETHER).map(|some| self.fire_command(&queue, some, batch));
+            let answers = self.links.call_all(operation, queue.target(), commands.collect()).await;
+            let answers = answers.map_err(|error| error.with_effect(Effect::Unknown))?;
+            for (some, answer) in left.chunks(TOGETHER).zip(answers) {
+                read_fired(Reply::new(operation, answer), some, batch, &mut fired)?;
             }
         }
         let made_job = |(_, fired): &(usize, Fired)| matches!(fired, Fired::Job(_));
@@ -234,31 +245,39 @@ impl Store {
             .map(|stored| Known::of(&stored)))
     }
 
+    fn fire_plain_command(&self, queue: &Queue, firings: &[ToFire<'_>]) -> Cmd {
+        let mut cmd = script::FIRE_PLAIN.call(&queue.keys, &Named::default());
+        let due = |fire: &ToFire<'_>| fire.known.schedule.due(fire.firing.occurrence);
+        let all_due = firings.iter().map(due).max();
+        let until = firings.iter().filter_map(|fire| fire.firing.until).min();
+        // No job is accepted before it is due, whatever one reckons.
+        let now = all_due.into_iter().chain([queue.reckoning.now()]).max().unwrap_or_default();
+        cmd.arg(self.settings.max_crashes.max(1))
+            .arg(ms(all_due))
+            .arg(until.map_or(LAST_MS, |until| ms(Some(until))))
+            .arg(now.as_millis());
+        self.add_retention(&mut cmd);
+        let may_overlap = |fire: &ToFire<'_>| fire.known.schedule.overlap == Overlap::Allow;
+        let kind = |fire: &ToFire<'_>| (fire.plain.next_due, may_overlap(fire));
+        for run in firings.chunk_by(|a, b| kind(a) == kind(b)) {
+            let (next_due, may_overlap) = kind(&run[0]);
+            cmd.arg(next_due).arg(if may_overlap { "a" } else { "s" }).arg(run.len());
+            for ToFire { known, firing, plain, .. } in run {
+                let job = NewJob::new(known.schedule.occurring(firing.run.unwrap_or_default()));
+                let mut envelope = job.kind.header(now).to_vec();
+                envelope.reserve_exact(job.body_len());
+                job.put_body(&mut envelope);
+                cmd.arg(firing.schedule.as_str()).arg(&plain.after).arg(envelope);
+            }
+        }
+        cmd
+    }
+
     fn fire_command(&self, queue: &Queue, firings: &[(usize, Known)], batch: &[Firing]) -> Cmd {
         let mut cmd = script::FIRE.call(&queue.keys, &Named::default());
         cmd.arg(&self.names.schedules).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-        // Of several firings of one schedule, the first finds it as it was read.
-        let mut seen = HashSet::new();
-        let plain: Vec<_> = firings
-            .iter()
-            .map(|(place, known)| {
-                let firing = &batch[*place];
-                let is_first = seen.insert(&firing.schedule);
-                is_first.then(|| known.plain(firing)).flatten()
-            })
-            .collect();
-        let due = |((place, known), _): (&(usize, Known), _)| {
-            known.schedule.due(batch[*place].occurrence)
-        };
-        let all_due =
-            firings.iter().zip(&plain).filter(|(_, plain)| plain.is_some()).map(due).max();
-        cmd.arg(ms(all_due));
-        // And by when the first of them must have come.
-        let until = firings.iter().zip(&plain).filter(|(_, plain)| plain.is_some());
-        let until = until.filter_map(|((place, _), _)| batch[*place].until).min();
-        cmd.arg(until.map_or(LAST_MS, |until| ms(Some(until))));
-        for ((place, known), plain) in firings.iter().zip(&plain) {
+        for (place, known) in firings {
             let (firing, schedule) = (&batch[*place], &known.schedule);
             let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
             let mut what = Vec::with_capacity(91);
@@ -279,11 +298,7 @@ impl Store {
             what.put_u64(schedule.limit.map_or(0, NonZeroU64::get));
             what.put_u8(if is_once(schedule) { b'1' } else { b'0' });
             what.put_slice(job.id().as_bytes());
-            let plain = plain.as_ref();
             cmd.arg(firing.schedule.as_str())
-                .arg(plain.map_or(&[][..], |plain| &plain.before))
-                .arg(plain.map_or(&[][..], |plain| &plain.after))
-                .arg(plain.map_or(0, |plain| plain.next_due))
                 .arg(what)
                 // The times in it are put in by the script.
                 .arg(&job.kind.header(Timestamp::EPOCH))
@@ -311,7 +326,6 @@ impl Store {
             let mut cmd = script::TRIGGER.call(&queue.keys, &Named::default());
             cmd.arg(schedule.id.as_str())
                 .arg(record.revision)
-                .arg(&self.names.schedules)
                 .arg(self.settings.max_crashes.max(1));
             self.add_retention(&mut cmd);
             cmd.arg(u8::from(may_overlap))
@@ -338,6 +352,54 @@ impl Store {
     pub(crate) async fn now(&self, operation: &'static str) -> Result<Timestamp> {
         time(operation, self.call_home(operation, &redis::cmd("TIME")).await?)
     }
+}
+
+/// A firing that finds its schedule as it was read, and makes a job.
+struct ToFire<'a> {
+    place: usize,
+    firing: &'a Firing,
+    known: Known,
+    plain: Plain,
+}
+
+/// Firings that make a job and decide nothing, and the others. Where there are several of a schedule,
+/// they are others: one finds what the one before it leaves.
+fn split(firings: Vec<(usize, Known)>, batch: &[Firing]) -> (Vec<ToFire<'_>>, Vec<(usize, Known)>) {
+    let mut named: HashMap<&ScheduleId, usize> = HashMap::with_capacity(firings.len());
+    for (place, _) in &firings {
+        *named.entry(&batch[*place].schedule).or_default() += 1;
+    }
+    let (mut plain, mut others) = (Vec::with_capacity(firings.len()), Vec::new());
+    for (place, known) in firings {
+        let firing = &batch[place];
+        match known.plain(firing).filter(|_| named[&firing.schedule] == 1) {
+            Some(is_plain) => plain.push(ToFire { place, firing, known, plain: is_plain }),
+            None => others.push((place, known)),
+        }
+    }
+    (plain, others)
+}
+
+/// Reads what became of firings.
+fn read_fired(
+    mut reply: Reply,
+    firings: &[(usize, Known)],
+    batch: &[Firing],
+    fired: &mut Vec<(usize, Fired)>,
+) -> Result<()> {
+    for (place, _) in firings {
+        let answer = match reply.text()?.as_str() {
+            "job" => Fired::Job(job_of(&batch[*place])),
+            "queued" => Fired::Queued,
+            "overlapped" => Fired::Overlapped,
+            "missed" => Fired::Missed,
+            "early" => Fired::Early,
+            "stale" => Fired::Stale,
+            unknown => return Err(reply.unknown(unknown)),
+        };
+        fired.push((*place, answer));
+    }
+    Ok(())
 }
 
 fn whole_ms(duration: Duration) -> u64 {

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError};
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, Passed, QueueName,
+    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, Overlap, Passed, QueueName,
     Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
 };
 use tracing::error;
@@ -62,8 +62,7 @@ pub(crate) struct Known {
 
 /// What most firings do: they make a job, and there is nothing else to decide.
 pub(crate) struct Plain {
-    /// The state as it was read, and the one that it has then.
-    pub(crate) before: Arc<[u8]>,
+    /// The state that the schedule has then.
     pub(crate) after: Vec<u8>,
     /// When the schedule is due then, ms.
     pub(crate) next_due: i64,
@@ -523,6 +522,7 @@ impl Known {
     pub(crate) fn plain(&self, firing: &Firing) -> Option<Plain> {
         let schedule = &self.schedule;
         let record = read(&self.state, schedule.clone())?;
+        let version = u64::from_be_bytes(self.state.get(VERSION)?.try_into().ok()?);
         let (run, next) = (firing.run?, firing.next?);
         let is_as_read = record.revision == firing.revision
             && record.next == Some(firing.occurrence)
@@ -533,7 +533,10 @@ impl Known {
             && schedule.limit.is_none_or(|limit| record.fired + 1 < limit.get())
             && !matches!(schedule.timing, Timing::Once { .. });
         let is_rewound = record.passed.is_some_and(|passed| passed.resume.is_some());
-        if !is_as_read || !is_plain || is_rewound {
+        // An occurrence after the last has no job yet, whoever defined the schedule before.
+        let is_new = record.last.is_none_or(|last| last.occurrence < run);
+        let is_alone = schedule.overlap == Overlap::Allow || record.by_hand.is_none();
+        if !is_as_read || !is_plain || is_rewound || !is_new || !is_alone {
             return None;
         }
         let next_due = ms(Some(schedule.due(next)));
@@ -544,13 +547,14 @@ impl Known {
         put(32, &ms(Some(next)).to_be_bytes());
         put(40, &next_due.to_be_bytes());
         put(48, &ms(Some(run)).to_be_bytes());
-        put(80, &(record.fired + 1).to_be_bytes());
-        put(106, b"n");
-        put(107, &ms(Some(firing.occurrence)).to_be_bytes());
-        put(115, &ms(Some(run)).to_be_bytes());
-        put(123, &firing.missed.to_be_bytes());
-        put(131, &ms(Some(next)).to_be_bytes());
-        Some(Plain { before: self.state.clone(), after, next_due })
+        put(VERSION.start, &(version + 1).to_be_bytes());
+        put(88, &(record.fired + 1).to_be_bytes());
+        put(114, b"n");
+        put(115, &ms(Some(firing.occurrence)).to_be_bytes());
+        put(123, &ms(Some(run)).to_be_bytes());
+        put(131, &firing.missed.to_be_bytes());
+        put(139, &ms(Some(next)).to_be_bytes());
+        Some(Plain { after, next_due })
     }
 }
 
@@ -584,8 +588,9 @@ fn record(state: &[u8], definition: Option<&[u8]>) -> std::result::Result<Schedu
     read(state, schedule.into()).ok_or(Unread::Unreadable)
 }
 
-/// Where it has the revision.
+/// Where it has the revision, and how often it was written.
 const REVISION: std::ops::Range<usize> = 72..80;
+const VERSION: std::ops::Range<usize> = 80..88;
 
 /// As `scripts/lib/schedule.lua` draws it.
 fn read(state: &[u8], schedule: Arc<Schedule>) -> Option<ScheduleRecord> {
@@ -597,6 +602,7 @@ fn read(state: &[u8], schedule: Arc<Schedule>) -> Option<ScheduleRecord> {
     record.last = last.map(|at| LastRun::new(at, job));
     record.by_hand = hand_at.map(|at| LastRun::new(at, by_hand));
     record.queued = queued;
+    let _version = state.count()?;
     record.fired = state.count()?;
     record.overlapped = state.count()?;
     record.missed = state.count()?;

@@ -78,7 +78,7 @@ scripts! {
     CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
         dead results awaited runs due_schedules) holders;
     REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
-        results);
+        results runs);
     DISCARD = "discard" (jobs meta completed dead results);
     PAUSE = "pause" (wait0 wait1 wait2 wait3 wait4 solo meta idle);
     COUNT = "count" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta completed dead results);
@@ -90,6 +90,8 @@ scripts! {
     DUE = "due" (schedules due_schedules);
     FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
         schedules definitions due_schedules runs);
+    FIRE_PLAIN = "fire_plain" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle schedules
+        due_schedules runs);
     TRIGGER = "trigger" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results schedules runs);
     DECLARE = "declare" (releases);

@@ -1,12 +1,9 @@
 -- Fires occurrences of schedules of this queue, one after the other: makes the job of each or
--- counts why not, and moves its schedule on to the next.
+-- counts why not, and moves its schedule on to the next. Most that make a job have fire_plain.lua.
 --
 -- ARGV 1 the channel on which schedules are told of  2 crashes allowed  3-6 retention, as in
---      exchange.lua  7 when all of those are due that come with two states, and 8 until when all of
---      them are right, ms; then of each firing seven:
+--      exchange.lua; then of each firing four:
 --      the id of the schedule;
---      its state as it was read, and the one that it has once this has made a job and nothing else
---      was to be decided; both empty where there is more to it; and when it is due next;
 --      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
 --      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
 --      how many were missed, the next, when that is due, until when this is right; a, s or q for the overlap policy; the limit
@@ -29,7 +26,7 @@
 -- @include places
 -- @include finish
 
-local FIRST, WIDTH = 9, 7
+local FIRST, WIDTH = 7, 4
 local FIRING = '>c1I8i8i8i8I8i8i8i8c1I8c1c16'
 local OVERLAP, ALLOW = 66, 97
 -- A firing made a job that is known by these of its fields: kind, occurrence, run, missed, next.
@@ -48,14 +45,14 @@ do
   for at = FIRST, #argv, WIDTH do
     count = count + 1
     ids[count] = argv[at]
-    made[count] = sub(argv[at + 4], -16)
+    made[count] = sub(argv[at + 1], -16)
     asked[count] = made[count]
   end
   local stored = call('HMGET', schedules, unpack(ids))
   for i = 1, count do
     local state = stored[i]
     states[ids[i]] = state
-    if state and byte(argv[FIRST + (i - 1) * WIDTH + 4], OVERLAP) ~= ALLOW then
+    if state and byte(argv[FIRST + (i - 1) * WIDTH + 1], OVERLAP) ~= ALLOW then
       local last, hand = sub(state, 1, 16), sub(state, 17, 32)
       if last ~= NO_JOB then asked[#asked + 1] = last end
       if hand ~= NO_JOB then asked[#asked + 1] = hand end
@@ -119,32 +116,12 @@ local function add(job, header, body)
 end
 
 -- The run before it is the last of its schedule no more.
-local function begin_run(id, job, before)
+local function begin_run(job, before)
   if before ~= NO_JOB and before ~= job then
     gone_runs[#gone_runs + 1] = before
     new_runs[before] = nil
   end
-  new_runs[job] = 'p' .. argv[1] .. ' ' .. id
-end
-
--- Where the schedule is as it was read, and nothing is to be decided: what most firings are.
-local is_due = now >= tonumber(argv[7]) and now <= tonumber(argv[8])
-local function fire_plain(at, job)
-  local id, before = argv[at], argv[at + 1]
-  if changed[id] then return false end
-  -- Resent, or of another process that was as quick.
-  if before ~= '' and states[id] == argv[at + 2] then return true end
-  if not is_due or states[id] ~= before or envelopes[job] then return false end
-  local last = sub(before, 1, 16)
-  local may_overlap = byte(argv[at + 4], OVERLAP) == ALLOW
-  if not may_overlap and running(last, sub(before, 17, 32)) then return false end
-  add(job, argv[at + 5], argv[at + 6])
-  begin_run(id, job, last)
-  states[id] = argv[at + 2]
-  local count = #stored
-  stored[count + 1], stored[count + 2] = id, argv[at + 2]
-  places[count + 1], places[count + 2] = argv[at + 3], id
-  return true
+  new_runs[job] = 'p'
 end
 
 local function fire(at)
@@ -152,7 +129,7 @@ local function fire(at)
   local s = changed[id] or states[id] and read_schedule(states[id])
   if not s then return 'stale' end
   local kind, revision, occurrence, due, run, missed, next, next_due, upto, overlap, limit,
-    once, job = unpack_from(FIRING, argv[at + 4])
+    once, job = unpack_from(FIRING, argv[at + 1])
   local stored = kind == 'q' and s.queued or s.next
   local made_by = pack(MADE_BY, kind, occurrence, run, missed, next)
   if s.revision ~= revision or stored ~= occurrence or s.enabled ~= '1' or s.paused ~= '0' then
@@ -187,8 +164,8 @@ local function fire(at)
       env = nil
     end
     -- Where the job is known already, an earlier definition of the schedule has made it.
-    if not env then add(job, argv[at + 5], argv[at + 6]) end
-    begin_run(id, job, s.job)
+    if not env then add(job, argv[at + 2], argv[at + 3]) end
+    begin_run(job, s.job)
     s.job, s.last, s.made_by, s.fired = job, run, made_by, s.fired + 1
   elseif answer == 'queued' then
     s.queued = run
@@ -221,7 +198,7 @@ end
 local answers = {}
 for i = 1, #made do
   local at = FIRST + (i - 1) * WIDTH
-  answers[i] = fire_plain(at, made[i]) and 'job' or fire(at)
+  answers[i] = fire(at)
 end
 
 call_in_chunks('HSET', jobs, created)

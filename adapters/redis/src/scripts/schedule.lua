@@ -25,7 +25,7 @@ if stored then
 else
   s = {
     job = NO_JOB, hand = NO_JOB, last = NONE, hand_at = NONE, queued = NONE,
-    fired = tonumber(ARGV[9]), overlapped = tonumber(ARGV[10]), missed = tonumber(ARGV[11]),
+    version = 0, fired = tonumber(ARGV[9]), overlapped = tonumber(ARGV[10]), missed = tonumber(ARGV[11]),
     paused = ARGV[12], made_by = NO_FIRING,
   }
   s.revision = math.max(tonumber(ARGV[8]), tonumber(redis.call('HGET', meta, 'retired') or 0))

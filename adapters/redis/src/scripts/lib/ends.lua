@@ -1,8 +1,8 @@
 -- Takes note of how jobs ended that are the last runs of their schedules; `states` is the state of
--- all, or has that of each. Behind the id of such a job stands in `runs`, until it ends, p, the
--- channel on which schedules are told of, and its schedule; q instead of p where an occurrence is
--- queued behind it, which may run now. Afterwards, its state and when it ended. Only jobs of
--- schedules, whose ids are of version 8, can be there.
+-- all, or has that of each. Behind the id of such a job stands in `runs`, until it ends, p; or, where
+-- an occurrence is queued behind it, which may run now, q, the channel on which schedules are told
+-- of, and its schedule. Afterwards, its state and when it ended. Only jobs of schedules, whose ids are
+-- of version 8, can be there.
 local function note_ends(ids, states)
   local mine, ended = {}, {}
   for i = 1, #ids do

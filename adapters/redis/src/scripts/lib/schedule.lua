@@ -5,32 +5,36 @@
 --   17-32   the job of its last run by hand
 --   33-40   next occurrence, 41-48 when that is due, 49-56 last occurrence, 57-64 when the last run by
 --           hand was asked for, 65-72 the occurrence that is queued; NONE: there is none
---   73-80   revision, 81-88 how many fired, 89-96 overlapped, 97-104 missed
---   105     1 where it is enabled, 106 1 where it is paused, else 0
---   107-139 the firing that made the last job; 33 zeros: there is none
---   where occurrences were passed over, 140-147 the first of them, 148-155 the one that comes after
---           them, 156-163 where it was rewound to them, the one that it was at; else NONE
-local STATE = '>c16c16i8i8i8i8i8I8I8I8I8c1c1c33'
-local PASSED, PASSED_AT = '>i8i8i8', 140
+--   73-80   revision, 81-88 the version: how often this was written
+--   89-96   how many fired, 97-104 overlapped, 105-112 missed
+--   113     1 where it is enabled, 114 1 where it is paused, else 0
+--   115-147 the firing that made the last job; 33 zeros: there is none
+--   where occurrences were passed over, 148-155 the first of them, 156-163 the one that comes after
+--           them, 164-171 where it was rewound to them, the one that it was at; else NONE
+--
+-- Of one revision and version, a schedule has one state.
+local STATE = '>c16c16i8i8i8i8i8I8I8I8I8I8c1c1c33'
+local REVISION_AT = 73
+local PASSED, PASSED_AT = '>i8i8i8', 148
 local NONE = -9007199254740992
 local NO_JOB, NO_FIRING = string.rep('\0', 16), string.rep('\0', 33)
 
 local function read_schedule(stored)
-  local job, hand, next, due, last, hand_at, queued, revision, fired, overlapped, missed, enabled,
-    paused, made_by = struct.unpack(STATE, stored)
+  local job, hand, next, due, last, hand_at, queued, revision, version, fired, overlapped, missed,
+    enabled, paused, made_by = struct.unpack(STATE, stored)
   local from, upto, resume = NONE, NONE, NONE
   if #stored >= PASSED_AT then from, upto, resume = struct.unpack(PASSED, stored, PASSED_AT) end
   -- Made with all of its fields: a table that grows is made anew each time.
   return {
     job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
-    queued = queued, revision = revision, fired = fired, overlapped = overlapped, missed = missed,
-    enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto, resume = resume,
+    queued = queued, revision = revision, version = version, fired = fired, overlapped = overlapped,
+    missed = missed,    enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto, resume = resume,
   }
 end
 
 local function write_schedule(s)
   local state = struct.pack(STATE, s.job, s.hand, s.next, s.due, s.last, s.hand_at, s.queued,
-    s.revision, s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
+    s.revision, s.version + 1, s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
   if s.upto == NONE then return state end
   return state .. struct.pack(PASSED, s.from, s.upto, s.resume)
 end
