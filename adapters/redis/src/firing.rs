@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
-use crate::schedules::{Indexed, Known, LAST_MS, Plain, ms, time};
+use crate::schedules::{Indexed, Known, LAST_MS, ms, not_before, time};
 use crate::script;
 use crate::store::{Queue, Store};
 
@@ -84,18 +84,25 @@ impl Store {
         if let Some(error) = self.trouble(operation, &queue) {
             return Err(error);
         }
-        let page = limit.clamp(1, PAGE);
         let mut cmd = script::DUE.call(&queue.keys, &Named::default());
-        cmd.arg(page).arg(whole_ms(ahead));
-        let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
-        let (now, heard) = (Timestamp::from_millis(reply.int()?), Instant::now());
-        // One that is never due is beyond what a number says.
-        let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
-        let by = reply.text()?;
-        let mut states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
-        if states.len() == page && page < limit {
-            let others = self.other_states(operation, &queue, &by, limit, &states).await?;
+        cmd.arg(limit.clamp(1, PAGE)).arg(whole_ms(ahead));
+        // Where none of those it looked at is due, it has moved them on.
+        let (now, heard, mut next, by, may_be_more, mut states) = loop {
+            let mut reply = Reply::new(operation, self.call(operation, &queue, &cmd).await?);
+            let (now, heard) = (Timestamp::from_millis(reply.int()?), Instant::now());
+            // One that is never due is beyond what a number says.
+            let next = reply.text()?.parse().ok().map(Timestamp::from_millis);
+            let (by, may_be_more) = (reply.int()?, reply.int()? == 1);
+            let states = reply.rest(|reply| Ok((reply.text()?, reply.bytes()?)))?;
+            if !may_be_more || !states.is_empty() {
+                break (now, heard, next, by, may_be_more, states);
+            }
+        };
+        if may_be_more && states.len() < limit {
+            let (others, following) =
+                self.other_states(operation, &queue, by, limit, &states).await?;
             states.extend(others);
+            next = next.into_iter().chain(following).min();
         }
         let stored = self.defined(operation, &queue, states).await?;
         self.remember(&stored);
@@ -108,26 +115,41 @@ impl Store {
         Ok(DueInQueue::new(name.clone(), now, records, next))
     }
 
-    /// Of those due by then, what is stored of those that were not told. Their names are read at
-    /// once, so that none is passed over while others are fired; what is stored of them, after it.
+    /// Of those due by then, what is stored of those that were not told, and when the first is due
+    /// that is not by then after all. Their names are read at once, so that none is passed over while
+    /// others are fired; what is stored of them, after it.
     async fn other_states(
         &self,
         operation: &'static str,
         queue: &Queue,
-        by: &str,
+        by: i64,
         limit: usize,
         told: &[(String, Vec<u8>)],
-    ) -> Result<Vec<(String, Vec<u8>)>> {
+    ) -> Result<(Vec<(String, Vec<u8>)>, Option<Timestamp>)> {
+        // Some may have been fired.
+        let most = 2 * limit;
         let mut cmd = redis::cmd("ZRANGE");
         cmd.arg(queue.keys.due_schedules()).arg("-inf").arg(by).arg("BYSCORE");
-        cmd.arg("LIMIT").arg(0).arg(limit);
+        cmd.arg("LIMIT").arg(0).arg(most);
         let names = Reply::new(operation, self.call(operation, queue, &cmd).await?);
         let mut names = names.rest(Reply::text)?;
-        let told: HashSet<_> = told.iter().map(|(id, _)| id.as_str()).collect();
-        names.retain(|id| !told.contains(id.as_str()));
+        let is_cut = names.len() == most;
+        let is_told: HashSet<_> = told.iter().map(|(id, _)| id.as_str()).collect();
+        names.retain(|id| !is_told.contains(id.as_str()));
         let ids: Vec<_> = names.iter().map(String::as_str).collect();
         let states = self.fields(operation, queue, queue.keys.schedules(), &ids).await?;
-        Ok(names.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?))).collect())
+        let by = Timestamp::from_millis(by);
+        let mut next = is_cut.then_some(by);
+        let mut others = Vec::with_capacity(names.len());
+        for (id, state) in names.into_iter().zip(states) {
+            let Some(state) = state else { continue };
+            match not_before(&state).filter(|due| *due > by) {
+                Some(due) => next = next.into_iter().chain([due]).min(),
+                None if told.len() + others.len() < limit => others.push((id, state)),
+                None => next = Some(by),
+            }
+        }
+        Ok((others, next))
     }
 
     /// Fires occurrences, those of a queue that come together in one step.
@@ -256,18 +278,15 @@ impl Store {
             .arg(ms(all_due))
             .arg(until.map_or(LAST_MS, |until| ms(Some(until))))
             .arg(now.as_millis());
-        self.add_retention(&mut cmd);
         let may_overlap = |fire: &ToFire<'_>| fire.known.schedule.overlap == Overlap::Allow;
-        let kind = |fire: &ToFire<'_>| (fire.plain.next_due, may_overlap(fire));
-        for run in firings.chunk_by(|a, b| kind(a) == kind(b)) {
-            let (next_due, may_overlap) = kind(&run[0]);
-            cmd.arg(next_due).arg(if may_overlap { "a" } else { "s" }).arg(run.len());
-            for ToFire { known, firing, plain, .. } in run {
+        for run in firings.chunk_by(|a, b| may_overlap(a) == may_overlap(b)) {
+            cmd.arg(if may_overlap(&run[0]) { "a" } else { "s" }).arg(run.len());
+            for ToFire { known, firing, after, .. } in run {
                 let job = NewJob::new(known.schedule.occurring(firing.run.unwrap_or_default()));
                 let mut envelope = job.kind.header(now).to_vec();
                 envelope.reserve_exact(job.body_len());
                 job.put_body(&mut envelope);
-                cmd.arg(firing.schedule.as_str()).arg(&plain.after).arg(envelope);
+                cmd.arg(firing.schedule.as_str()).arg(after).arg(envelope);
             }
         }
         cmd
@@ -359,7 +378,8 @@ struct ToFire<'a> {
     place: usize,
     firing: &'a Firing,
     known: Known,
-    plain: Plain,
+    /// The state that the schedule has then.
+    after: Vec<u8>,
 }
 
 /// Firings that make a job and decide nothing, and the others. Where there are several of a schedule,
@@ -372,8 +392,8 @@ fn split(firings: Vec<(usize, Known)>, batch: &[Firing]) -> (Vec<ToFire<'_>>, Ve
     let (mut plain, mut others) = (Vec::with_capacity(firings.len()), Vec::new());
     for (place, known) in firings {
         let firing = &batch[place];
-        match known.plain(firing).filter(|_| named[&firing.schedule] == 1) {
-            Some(is_plain) => plain.push(ToFire { place, firing, known, plain: is_plain }),
+        match known.after(firing).filter(|_| named[&firing.schedule] == 1) {
+            Some(after) => plain.push(ToFire { place, firing, known, after }),
             None => others.push((place, known)),
         }
     }

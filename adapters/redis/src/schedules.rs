@@ -60,14 +60,6 @@ pub(crate) struct Known {
     state: Arc<[u8]>,
 }
 
-/// What most firings do: they make a job, and there is nothing else to decide.
-pub(crate) struct Plain {
-    /// The state that the schedule has then.
-    pub(crate) after: Vec<u8>,
-    /// When the schedule is due then, ms.
-    pub(crate) next_due: i64,
-}
-
 /// What a schedule takes along to another queue.
 #[derive(Default)]
 struct Carried {
@@ -352,9 +344,9 @@ impl Store {
         queue: &Queue,
         schedule: &ScheduleId,
     ) -> Result<bool> {
-        let mut cmd = redis::cmd("HEXISTS");
-        cmd.arg(queue.keys.schedules()).arg(schedule.as_str());
-        Ok(Reply::new(operation, self.call(operation, queue, &cmd).await?).int()? == 1)
+        let name = [schedule.as_str()];
+        let state = self.fields(operation, queue, queue.keys.schedules(), &name).await?;
+        Ok(state.into_iter().any(|state| state.is_some()))
     }
 
     /// Schedules of a queue whose states were read, with their definitions. One that was defined
@@ -517,9 +509,9 @@ impl Known {
         Self { revision: record.revision, schedule, state: state.as_slice().into() }
     }
 
-    /// What a firing does that finds the schedule as it was read, if it makes a job then and there is
-    /// nothing else to it.
-    pub(crate) fn plain(&self, firing: &Firing) -> Option<Plain> {
+    /// The state that the schedule has after a firing that finds it as it was read, if that makes a
+    /// job then and there is nothing else to it, as it is for most. As `fire.lua` would leave it.
+    pub(crate) fn after(&self, firing: &Firing) -> Option<Vec<u8>> {
         let schedule = &self.schedule;
         let record = read(&self.state, schedule.clone())?;
         let version = u64::from_be_bytes(self.state.get(VERSION)?.try_into().ok()?);
@@ -539,13 +531,12 @@ impl Known {
         if !is_as_read || !is_plain || is_rewound || !is_new || !is_alone {
             return None;
         }
-        let next_due = ms(Some(schedule.due(next)));
         // By the places that `scripts/lib/schedule.lua` draws, counted from 0; as `fire.lua` does.
         let mut after = self.state.to_vec();
         let mut put = |at: usize, bytes: &[u8]| after[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, JobId::of_occurrence(&schedule.id, run).as_bytes());
         put(32, &ms(Some(next)).to_be_bytes());
-        put(40, &next_due.to_be_bytes());
+        put(40, &ms(Some(schedule.due(next))).to_be_bytes());
         put(48, &ms(Some(run)).to_be_bytes());
         put(VERSION.start, &(version + 1).to_be_bytes());
         put(88, &(record.fired + 1).to_be_bytes());
@@ -554,7 +545,7 @@ impl Known {
         put(123, &ms(Some(run)).to_be_bytes());
         put(131, &firing.missed.to_be_bytes());
         put(139, &ms(Some(next)).to_be_bytes());
-        Some(Plain { after, next_due })
+        Some(after)
     }
 }
 
@@ -615,6 +606,16 @@ fn read(state: &[u8], schedule: Arc<Schedule>) -> Option<ScheduleRecord> {
         record.passed = passed.map(|passed| passed.resumed(resume));
     }
     Some(record)
+}
+
+/// When a state's schedule has something to fire at the earliest; `None`: at once.
+pub(crate) fn not_before(state: &[u8]) -> Option<Timestamp> {
+    let at = |from: usize| {
+        let ms = i64::from_be_bytes(state.get(from..from + 8)?.try_into().ok()?);
+        (ms != NONE_MS).then(|| Timestamp::from_millis(ms))
+    };
+    let (due, queued) = (at(40), at(64));
+    due.filter(|_| queued.is_none())
 }
 
 /// What is left to read of it.

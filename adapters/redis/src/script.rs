@@ -91,7 +91,7 @@ scripts! {
     FIRE = "fire" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead results
         schedules definitions due_schedules runs);
     FIRE_PLAIN = "fire_plain" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle schedules
-        due_schedules runs);
+        runs);
     TRIGGER = "trigger" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results schedules runs);
     DECLARE = "declare" (releases);

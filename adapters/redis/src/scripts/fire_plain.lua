@@ -3,16 +3,16 @@
 --
 -- ARGV 1 crashes allowed  2 when all of them are due, and 3 until when all of them are right, ms
 --      4 the time by the sender's reckoning, ms, which is no later than the server's
---      5-8 retention, as in exchange.lua; then for each run of firings that are alike: when their
---      schedules are due next, ms; a where a run may overlap another of its schedule, else s; how
---      many follow; then of each three:
+--      then for each run of firings that are alike: a where a run may overlap another of its
+--      schedule, else s; how many follow; then of each three:
 --      the id of the schedule, the state that it has afterwards, and the job's envelope, accepted
 --      and due at 4. The job's id is in that state; the state before is that of the version before.
 --      No schedule is named twice.
 --
 -- Returns {now, positions of those left to fire.lua, counted from 1 over all runs}.
 --
--- Invariant: as in fire.lua. Resent, a schedule has the state that it has afterwards. Where that was
+-- Invariant: as in fire.lua, but for `due_schedules`, where a schedule stays as it was: due.lua moves
+--      it on. Resent, a schedule has the state that it has afterwards. Where that was
 --      changed again, fire.lua knows the firing. Time is the server's, as in enqueue.lua.
 
 -- @include chunks
@@ -26,16 +26,16 @@ local argv, call, sub, byte = ARGV, redis.call, string.sub, string.byte
 local unpack_from = struct.unpack
 local left = {}
 
--- Where of each the arguments are, when its schedule is due next, and whether it may overlap.
-local ids, where, next_due, may_overlap = {}, {}, {}, {}
-local count, at = 0, 9
+-- Where of each the arguments are, and whether it may overlap.
+local ids, where, may_overlap = {}, {}, {}
+local count, at = 0, 5
 while at <= #argv do
-  local due, may, many = argv[at], argv[at + 1] == 'a', tonumber(argv[at + 2])
-  for place = at + 3, at + 2 + 3 * many, 3 do
+  local may, last = argv[at] == 'a', at + 1 + 3 * argv[at + 1]
+  for place = at + 2, last, 3 do
     count = count + 1
-    ids[count], where[count], next_due[count], may_overlap[count] = argv[place], place, due, may
+    ids[count], where[count], may_overlap[count] = argv[place], place, may
   end
-  at = at + 3 + 3 * many
+  at = last + 1
 end
 
 -- Those whose schedule is as it was read.
@@ -86,7 +86,7 @@ local age = now - argv[4]
 local times
 if age < 0 or age > GOOD_RECKONING_MS then times = struct.pack('>I8I8', now, now) end
 local alone = must_run_alone(0, tonumber(argv[1]))
-local created, states, places, begun, over, pushed = {}, {}, {}, {}, {}, {}
+local created, states, begun, over, pushed = {}, {}, {}, {}, {}
 local new = 0
 local to_wake = #ready > 0 and promote(now) or 0
 for n = 1, #ready do
@@ -101,7 +101,6 @@ for n = 1, #ready do
     new = new + 1
     created[second - 1], created[second] = job, env
     states[second - 1], states[second] = id, argv[where[i] + 1]
-    places[second - 1], places[second] = next_due[i], id
     begun[second - 1], begun[second] = job, 'p'
     if last ~= NO_JOB then over[#over + 1] = last end
     local entry, priority = job .. sub(env, 6, 9), byte(env, 3) - 48
@@ -123,7 +122,6 @@ for place = 1, 5 do
   if pushed[place] then call_in_chunks('RPUSH', waiting[place], pushed[place]) end
 end
 call_in_chunks('HSET', schedules, states)
-call_in_chunks('ZADD', due_schedules, places)
 call_in_chunks('HDEL', runs, over)
 call_in_chunks('HSET', runs, begun)
 to_wake = to_wake + new

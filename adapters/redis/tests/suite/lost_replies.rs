@@ -260,12 +260,22 @@ async fn a_firing_makes_one_job_and_says_which() {
     let world = World::new();
     let adapter = world.adapter();
     let firing = Firing::new(&due(&adapter).await, at(1), Some(at(2)));
-    let fired = lose(&world, calls("fire"), adapter.fire(vec![firing.clone()])).await.unwrap();
+    let fired = adapter.fire(vec![firing.clone()]);
+    let fired = lose(&world, calls("fire_plain"), fired).await.unwrap();
     assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&firing.schedule, at(1)))]);
     let other = world.other();
     assert_eq!(other.counts(&work()).await.unwrap().total(), 1);
     let stored = record(&other, &firing.schedule).await;
     assert_eq!((stored.next, stored.fired), (Some(at(2)), 1));
+    // Its last occurrence, after which there is something to decide.
+    let mut worker = Worker::new(&adapter, &work());
+    let job = worker.claim(1).await[0];
+    worker.settle(&[(job, Outcome::Complete)]).await;
+    let last = Firing::new(&stored, at(2), None);
+    let fired = lose(&world, calls("fire"), adapter.fire(vec![last.clone()])).await.unwrap();
+    assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&last.schedule, at(2)))]);
+    assert_eq!(other.counts(&work()).await.unwrap().waiting, 1);
+    assert_eq!(record(&other, &last.schedule).await.fired, 2);
     assert_eq!(other.queues().await.unwrap(), [work()]);
 }
 

@@ -221,6 +221,12 @@ async fn fire(adapter: &Arc<RedisAdapter>) {
     assert_eq!(&fired[2..], [Fired::Overlapped, Fired::Missed, Fired::Early]);
     let ahead = record(adapter, &name).await;
     assert!(adapter.rewind(Rewind::new(&ahead, at(3).unwrap()).unwrap()).await.unwrap());
+    // One that finds nothing to decide.
+    let plain = schedule("plain", &first);
+    adapter.schedule(plain.clone(), at(1)).await.unwrap();
+    let firing = Firing::new(&record(adapter, &plain.id).await, at(1).unwrap(), at(1 << 40));
+    assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(adapter.cancel(&plain.id).await.unwrap());
     queue_one(adapter, &first).await;
 
     // Beside the run that waits, and not.

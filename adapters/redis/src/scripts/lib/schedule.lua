@@ -39,6 +39,12 @@ local function write_schedule(s)
   return state .. struct.pack(PASSED, s.from, s.upto, s.resume)
 end
 
+-- When the next occurrence of what is stored is due, and the occurrence that is queued.
+local function due_and_queued(stored)
+  local due, _, _, queued = struct.unpack('>i8i8i8i8', stored, 41)
+  return due, queued
+end
+
 -- When it is looked at, in ms; nil: never. `is_running`: whether a run of it is not settled.
 local function looked_at(s, is_running)
   if s.enabled ~= '1' or s.paused ~= '0' then return nil end
