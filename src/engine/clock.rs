@@ -23,15 +23,17 @@
 //! jobs. A definition that this program cannot read is told once and left to others.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use shiftwork_adapter::{
     AdapterError, DueInQueue, ErrorKind, Fired, Firing, FiringOf, JobAdapter, MISFIRE_ALL_BOUND,
     Misfire, QueueName, ScheduleId, ScheduleRecord, Ticket, Timestamp, Wakeups, Watch,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
@@ -476,10 +478,6 @@ async fn rewind_all(adapter: &dyn JobAdapter, read: &Read) -> shiftwork_adapter:
     }
 }
 
-fn cut_off() -> AdapterError {
-    AdapterError::new(ErrorKind::Internal, "fire", "firing was cut off")
-}
-
 /// Looks into a queue, and plans what is to be fired there.
 async fn look(
     adapter: Arc<dyn JobAdapter>,
@@ -496,41 +494,41 @@ async fn look(
 }
 
 /// Fires what is due in a queue; answers whether all was as it was read. While one batch is on its
-/// way, the next is sent.
+/// way, the next is sent; all by one task, since a store in this process would else go from one
+/// processor's cache to another's and back.
 async fn fire(
     adapter: Arc<dyn JobAdapter>,
     firings: Vec<Firing>,
 ) -> shiftwork_adapter::Result<bool> {
     let mut as_read = true;
-    let mut on_its_way: Option<OnItsWay> = None;
-    let mut batches = firings.chunks(BATCH).peekable();
-    while let Some(batch) = batches.next() {
-        let fired = fire_batch(adapter.clone(), batch.to_vec());
-        if batches.peek().is_none() {
-            as_read &= fired.await?;
-        } else if let Some(before) = on_its_way.replace(tokio::spawn(fired)) {
-            as_read &= joined(before).await?;
+    let mut on_its_way = None;
+    let mut firings = firings.into_iter();
+    while firings.len() > 0 {
+        let batch = firings.by_ref().take(BATCH).collect();
+        let mut next = Box::pin(fire_batch(adapter.clone(), batch));
+        let begun = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+        if let Some(before) = on_its_way.take() {
+            as_read &= before.await?;
         }
+        match begun {
+            Poll::Ready(fired) => as_read &= fired?,
+            Poll::Pending => on_its_way = Some(next),
+        }
+        // Others are to have their turn.
+        yield_now().await;
     }
-    if let Some(last) = on_its_way {
-        as_read &= joined(last).await?;
+    match on_its_way {
+        Some(last) => Ok(as_read & last.await?),
+        None => Ok(as_read),
     }
-    Ok(as_read)
 }
 
 async fn fire_batch(
     adapter: Arc<dyn JobAdapter>,
     batch: Vec<Firing>,
 ) -> shiftwork_adapter::Result<bool> {
-    let fired = adapter.fire(batch.clone()).await?;
+    let fired = adapter.fire(&batch).await?;
     Ok(batch.iter().zip(fired).fold(true, |all, (firing, fired)| all & tell(firing, fired)))
-}
-
-/// A batch that is on its way.
-type OnItsWay = tokio::task::JoinHandle<shiftwork_adapter::Result<bool>>;
-
-async fn joined(sent: OnItsWay) -> shiftwork_adapter::Result<bool> {
-    sent.await.unwrap_or_else(|_| Err(cut_off()))
 }
 
 impl Read {
@@ -542,7 +540,8 @@ impl Read {
         for record in &due.records {
             let Some(occurrences) = self.occurrences(record) else { continue };
             let (plan, following) = plan_ahead(record, due.now, due.now + AHEAD, &occurrences);
-            planned.extend(plan.into_iter().map(|(at, firing)| (when(at), firing)));
+            let prepared = |firing: Firing| firing.prepared(&record.schedule);
+            planned.extend(plan.into_iter().map(|(at, firing)| (when(at), prepared(firing))));
             next = next.into_iter().chain(following).min();
         }
         let mut look = next.map(|next| when(next).checked_sub(LEAD).unwrap_or(told));

@@ -188,7 +188,7 @@ async fn a_schedule_that_a_clock_that_was_ahead_took_along_goes_on_when_somebody
     let run = at + hours(24);
     let mut ahead = Firing::new(&record, at, Some(run + seconds(1)));
     (ahead.run, ahead.missed) = (Some(run), 24 * 3600);
-    assert!(matches!(store.fire(vec![ahead]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(matches!(store.fire(&[ahead]).await.unwrap()[..], [Fired::Job(_)]));
 
     let worker = process(&server, "ahead", "worker").adapter(store.clone());
     let worker = worker.register(tick::definition()).start().await.unwrap();

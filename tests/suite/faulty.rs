@@ -314,7 +314,7 @@ impl JobAdapter for Faulty {
         self.other("trigger", self.inner.trigger(trigger)).await
     }
 
-    async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
+    async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
         let away = self.part.lock().unwrap().clone();
         if let Some((queue, _)) = away {
             let all = self.inner.scheduled_jobs().await?.records;

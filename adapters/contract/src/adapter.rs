@@ -139,12 +139,12 @@ pub trait JobAdapter: Send + Sync + 'static {
     /// what the one before it moves on to.
     ///
     /// The job's id is [`JobId::of_occurrence`], its actor `system`, its correlation id that id's
-    /// text. A resend, known by all fields of the firing, finds the schedule moved on and answers
-    /// the job that it made again, for as long as no later one was made, and the schedule is there.
+    /// text. A resend, known by what the firing says of the schedule, finds it moved on and answers the
+    /// job that it made again, for as long as no later one was made, and the schedule is there.
     ///
     /// A store that becomes full on the way answers the error; firings of the batch before that
     /// one stay applied, and the [effect](crate::Effect) says so.
-    async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>>;
+    async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>>;
 
     /// Says that a process of an application is there, and with which schedules in its code; and
     /// answers which releases of it are. A release is live for as long as a process of it is, and

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterError, AppName, JobId, JobName, JobState, Payload, Priority, QueueName, Result,
+    AdapterError, AppName, JobId, JobName, JobSpec, JobState, Payload, Priority, QueueName, Result,
     ScheduleId, Scope, Ticket, Timestamp,
 };
 
@@ -506,6 +506,8 @@ pub struct Firing {
     /// By when, by the store's clock, it must have come: later than that it would have been planned
     /// otherwise, and is [stale](Fired::Stale). `None`: it is right at any time.
     pub until: Option<Timestamp>,
+    /// The job that it makes, where that was [prepared](Self::prepared); else the store makes it.
+    pub job: Option<Arc<JobSpec>>,
 }
 
 impl Firing {
@@ -520,7 +522,14 @@ impl Firing {
             missed: 0,
             next,
             until: None,
+            job: None,
         }
+    }
+
+    /// The same, with its job made, so that this need not be done when its time has come.
+    #[must_use]
+    pub fn prepared(self, schedule: &Schedule) -> Self {
+        Self { job: self.run.map(|run| Arc::new(schedule.occurring(run))), ..self }
     }
 
     /// The firing of the occurrence that is queued.

@@ -162,9 +162,9 @@ impl JobAdapter for MemoryAdapter {
         Ok(self.store.due(queues, ahead, limit))
     }
 
-    async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
+    async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
         self.store.check_open("fire")?;
-        self.store.fire(&batch)
+        self.store.fire(batch)
     }
 
     async fn announce(&self, announcement: Announcement) -> Result<Releases> {

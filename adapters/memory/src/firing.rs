@@ -14,7 +14,7 @@ use shiftwork_adapter::{
 };
 
 use crate::queue::Queue;
-use crate::schedules::{Decision, Schedules, decide};
+use crate::schedules::{Decision, Schedules, Verdict, decide};
 use crate::store::Store;
 
 impl Store {
@@ -192,36 +192,38 @@ fn fire_one(
     firing: &Firing,
     now: Timestamp,
 ) -> Result<Option<Fired>> {
-    let Some(stored) = schedules.get(&firing.schedule) else { return Ok(Some(Fired::Stale)) };
-    let record = &stored.record;
-    if record.schedule.queue != queue.name {
-        return Ok(None);
-    }
-    if let Some(refused) = stored.refuse(firing, now) {
-        return Ok(Some(refused));
-    }
-    let running = running(queue, record, now);
-    let fired = match decide(record, firing, running.is_some()) {
-        Decision::Answer(answer) => {
-            if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
-                queue.jobs.runs.follow(job);
+    let fired = schedules.fire(firing, |stored| {
+        let record = &stored.record;
+        if record.schedule.queue != queue.name {
+            return Ok(Verdict::Elsewhere);
+        }
+        if let Some(refused) = stored.refuse(firing, now) {
+            return Ok(Verdict::Refused(refused));
+        }
+        let running = running(queue, record, now);
+        match decide(record, firing, running.is_some()) {
+            Decision::Answer(answer) => {
+                if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
+                    queue.jobs.runs.follow(job);
+                }
+                Ok(match answer {
+                    Fired::Early => Verdict::Refused(answer),
+                    _ => Verdict::Decided(answer),
+                })
             }
-            answer
+            Decision::Run(run) => {
+                let prepared = firing.job.clone().filter(|_| firing.run == Some(run));
+                let spec = prepared.unwrap_or_else(|| Arc::new(record.schedule.occurring(run)));
+                let job = spec.id;
+                // Where the job is known already, an earlier definition of the schedule has made it.
+                let _: Enqueued = queue.enqueue_one("fire", spec, now)?;
+                queue.jobs.runs.begin(job);
+                Ok(Verdict::Decided(Fired::Job(job)))
+            }
         }
-        Decision::Run(run) => {
-            let spec = Arc::new(record.schedule.occurring(run));
-            let job = spec.id;
-            // Where the job is known already, an earlier definition of the schedule has made it.
-            let _: Vec<Enqueued> = queue.enqueue("fire", vec![spec], now)?;
-            queue.jobs.runs.begin(job);
-            Fired::Job(job)
-        }
-    };
-    if fired != Fired::Early {
-        for run in schedules.move_on(firing, fired) {
-            queue.jobs.runs.forget(run);
-        }
-    }
+    })?;
+    let Some((fired, gone)) = fired else { return Ok(None) };
+    gone.into_iter().flatten().for_each(|run| queue.jobs.runs.forget(run));
     Ok(Some(fired))
 }
 

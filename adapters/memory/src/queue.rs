@@ -54,6 +54,21 @@ impl Queue {
         Ok(answers)
     }
 
+    /// Adds a job.
+    pub(crate) fn enqueue_one(
+        &mut self,
+        operation: &'static str,
+        spec: Arc<JobSpec>,
+        now: Timestamp,
+    ) -> Result<Enqueued> {
+        self.used = true;
+        self.jobs.promote(now, crate::STEP);
+        let reserved = self.reserve(operation, std::slice::from_ref(&spec), now)?;
+        let answer = self.jobs.admit(spec, now);
+        self.capacity.release(reserved - usize::from(answer == Enqueued::New));
+        Ok(answer)
+    }
+
     /// Gives back the room of jobs that were forgotten.
     pub(crate) fn release_room(&mut self) {
         match self.jobs.take_freed() {

@@ -6,12 +6,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shiftwork_adapter::{
     Announcement, AppName, Defined, Fired, Firing, FiringOf, JobId, LastRun, Overlap, QueueName,
-    Releases, Rewind, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
+    Releases, Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Ticket, Timestamp, Timing,
 };
 use tokio::sync::Notify;
 
@@ -55,7 +57,22 @@ pub(crate) struct Stored {
     /// The place among all in which it was made.
     number: u64,
     /// The firing that made the last run's job: sent again, it is answered the same.
-    made_by: Option<Box<Firing>>,
+    made_by: Option<MadeBy>,
+}
+
+/// A firing that made a job, by a hash of what it said of its schedule: of two that differ, it is the
+/// same as seldom as two random ids are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct MadeBy(NonZeroU64);
+
+impl MadeBy {
+    fn of(firing: &Firing) -> Self {
+        let mut hasher = DefaultHasher::new();
+        let Firing { of, revision, occurrence, run, missed, next, .. } = firing;
+        let is_queued = *of == FiringOf::Queued;
+        (is_queued, revision, occurrence, run, missed, next).hash(&mut hasher);
+        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
+    }
 }
 
 impl SchedulesLock {
@@ -93,6 +110,11 @@ impl SchedulesLock {
 
 impl Schedules {
     pub(crate) fn define(&mut self, schedule: Schedule, next: Option<Timestamp>) -> Defined {
+        let mut schedule = schedule;
+        // All of a queue share its name, which is compared whenever one fires.
+        if let Some((queue, _)) = self.due.0.get_key_value(&schedule.queue) {
+            schedule.queue = queue.clone();
+        }
         let id = schedule.id.clone();
         let defined = match self.stored.entry(id.clone()) {
             Entry::Vacant(vacant) => {
@@ -214,31 +236,46 @@ impl Schedules {
         record.by_hand.replace(run)
     }
 
-    /// Moves a schedule on, past the occurrence of a firing that was found to be due; answers the
-    /// runs that are the last of a schedule no more.
-    pub(crate) fn move_on(
+    /// Fires an occurrence: where `decide` finds it due, its schedule moves on. Answers what became of
+    /// it, and the runs that are the last of a schedule no more; `None`: it is not of this queue.
+    pub(crate) fn fire(
         &mut self,
         firing: &Firing,
-        fired: Fired,
-    ) -> impl Iterator<Item = JobId> + use<> {
+        decide: impl FnOnce(&Stored) -> Result<Verdict>,
+    ) -> Result<Option<(Fired, [Option<JobId>; 3])>> {
         let mut gone = [None; 3];
-        if let Some(stored) = self.stored.get_mut(&firing.schedule) {
-            self.due.leave(stored);
-            gone[0] = stored.move_on(firing, fired).filter(|&before| fired != Fired::Job(before));
-            if stored.is_done() {
-                let done = self.remove(&firing.schedule);
-                let runs = done.map_or([None; 2], |done| [done.last, done.by_hand]);
-                (gone[1], gone[2]) = (runs[0].map(|run| run.job), runs[1].map(|run| run.job));
-            } else {
-                match stored.record.queued.is_some() {
-                    true => self.queued.insert(firing.schedule.clone()),
-                    false => self.queued.remove(&firing.schedule),
-                };
-                self.due.enter(stored);
-            }
+        let Some(stored) = self.stored.get_mut(&firing.schedule) else {
+            return Ok(Some((Fired::Stale, gone)));
+        };
+        let fired = match decide(stored)? {
+            Verdict::Elsewhere => return Ok(None),
+            Verdict::Refused(fired) => return Ok(Some((fired, gone))),
+            Verdict::Decided(fired) => fired,
+        };
+        let before = stored.record.due();
+        gone[0] = stored.move_on(firing, fired).filter(|&before| fired != Fired::Job(before));
+        self.due.follow(stored, before);
+        if stored.is_done() {
+            let done = self.remove(&firing.schedule);
+            let runs = done.map_or([None; 2], |done| [done.last, done.by_hand]);
+            (gone[1], gone[2]) = (runs[0].map(|run| run.job), runs[1].map(|run| run.job));
+        } else if stored.record.queued.is_some() {
+            self.queued.insert(firing.schedule.clone());
+        } else if !self.queued.is_empty() {
+            self.queued.remove(&firing.schedule);
         }
-        gone.into_iter().flatten()
+        Ok(Some((fired, gone)))
     }
+}
+
+/// What is found of a firing.
+pub(crate) enum Verdict {
+    /// Its schedule is not of this queue.
+    Elsewhere,
+    /// It changes nothing.
+    Refused(Fired),
+    /// It was due, and this came of it.
+    Decided(Fired),
 }
 
 impl DueIndex {
@@ -251,6 +288,25 @@ impl DueIndex {
                 Some(queue) => drop(queue.insert(entry.0, entry.1)),
                 None => drop(self.0.insert(record.schedule.queue.clone(), [entry].into())),
             }
+        }
+    }
+
+    /// Enters one that has moved on from when it was due before.
+    fn follow(&mut self, stored: &Stored, before: Option<Timestamp>) {
+        let Stored { record, number, .. } = stored;
+        let queue = self.0.get_mut(&record.schedule.queue);
+        let is_empty = queue.zip(before).and_then(|(queue, before)| {
+            let id = queue.remove(&(before, *number))?;
+            match record.due() {
+                Some(due) if record.is_active() => drop(queue.insert((due, *number), id)),
+                _ => return Some(queue.is_empty()),
+            }
+            Some(false)
+        });
+        match is_empty {
+            Some(true) => drop(self.0.remove(&record.schedule.queue)),
+            Some(false) => {}
+            None => self.enter(stored),
         }
     }
 
@@ -267,7 +323,7 @@ impl DueIndex {
 }
 
 impl Stored {
-    /// Moves on as [`Schedules::move_on`] does; answers the job of the run that was the last.
+    /// Moves on past the occurrence of a firing that was found to be due; answers the job of the run that was the last.
     fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<JobId> {
         let Self { record, made_by, .. } = self;
         record.missed = record.missed.saturating_add(firing.missed);
@@ -277,7 +333,7 @@ impl Stored {
             (Fired::Job(job), Some(run)) => {
                 before = record.last.replace(LastRun::new(run, job)).map(|run| run.job);
                 record.fired += 1;
-                *made_by = Some(Box::new(firing.clone()));
+                *made_by = Some(MadeBy::of(firing));
             }
             (Fired::Queued, Some(run)) => record.queued = Some(run),
             (Fired::Overlapped, _) => record.overlapped += 1,
@@ -310,7 +366,7 @@ impl Stored {
         };
         let is_as_read = record.revision == firing.revision && stored == Some(firing.occurrence);
         if !is_as_read || !record.is_active() {
-            let made = record.last.filter(|_| self.made_by.as_deref() == Some(firing));
+            let made = record.last.filter(|_| self.made_by == Some(MadeBy::of(firing)));
             return Some(made.map_or(Fired::Stale, |last| Fired::Job(last.job)));
         }
         match firing.until {

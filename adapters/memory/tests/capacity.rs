@@ -78,14 +78,14 @@ async fn a_schedule_that_finds_the_store_full_keeps_its_occurrence() {
     let record = adapter.scheduled_jobs().await.unwrap().records.remove(0);
     let firing = Firing::new(&record, kit::START, None);
 
-    let error = adapter.fire(vec![firing.clone()]).await.unwrap_err();
+    let error = adapter.fire(&[firing.clone()]).await.unwrap_err();
     assert_eq!((error.kind(), error.operation()), (ErrorKind::Capacity, "fire"));
     let trigger = Trigger::new(nightly, id(1), std::time::Duration::ZERO);
     assert_eq!(adapter.trigger(trigger).await.unwrap_err().kind(), ErrorKind::Capacity);
     assert_eq!(adapter.scheduled_jobs().await.unwrap().records, [record]);
 
     adapter.cancel_job(&queue(), id(0)).await.unwrap();
-    assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(matches!(adapter.fire(&[firing]).await.unwrap()[..], [Fired::Job(_)]));
 }
 
 #[tokio::test(start_paused = true)]

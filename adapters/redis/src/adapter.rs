@@ -166,8 +166,8 @@ impl JobAdapter for RedisAdapter {
         self.in_time(self.store.due(queues, ahead, limit)).await
     }
 
-    async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
-        self.in_time(self.store.fire(&batch)).await
+    async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
+        self.in_time(self.store.fire(batch)).await
     }
 
     async fn announce(&self, announcement: Announcement) -> Result<Releases> {

@@ -147,7 +147,7 @@ impl Line {
 
 /// The jobs of one caller.
 struct Submission {
-    jobs: Vec<NewJob>,
+    jobs: Vec<NewJob<'static>>,
     /// How long the caller waits.
     deadline: Instant,
     /// [`WAITING`], then either [`TAKEN`] or [`WITHDRAWN`].
@@ -274,7 +274,7 @@ impl Store {
         queue: &Queue,
         lane: &str,
         number: u64,
-        jobs: &[&NewJob],
+        jobs: &[&NewJob<'_>],
         deadline: Instant,
     ) -> Result<Vec<Enqueued>> {
         if let [job] = jobs
@@ -347,7 +347,7 @@ impl Store {
         queue: &Queue,
         lane: &str,
         number: u64,
-        job: &NewJob,
+        job: &NewJob<'_>,
         deadline: Instant,
     ) -> Result<bool> {
         let named = Named { priority: job.kind.priority, ..queue.keys.lane(lane) };
@@ -366,7 +366,7 @@ impl Store {
 }
 
 /// Adds a job's id and its envelope to a call.
-fn add_job(cmd: &mut Cmd, job: &NewJob, header: &[u8]) {
+fn add_job(cmd: &mut Cmd, job: &NewJob<'_>, header: &[u8]) {
     cmd.arg(job.id().as_bytes());
     let mut envelope = cmd.bufmut_for_next_arg(header.len() + job.body_len());
     envelope.put_slice(header);
@@ -493,7 +493,7 @@ fn take(waiting: &mut Vec<Submission>) -> Vec<Submission> {
 }
 
 /// Of each job, whether it is the first of its id.
-fn firsts(jobs: &[&NewJob]) -> Vec<bool> {
+fn firsts(jobs: &[&NewJob<'_>]) -> Vec<bool> {
     if are_distinct(jobs.iter().map(|job| job.id()).collect()) {
         return vec![true; jobs.len()];
     }

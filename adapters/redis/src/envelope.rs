@@ -12,6 +12,7 @@
 //!
 //! Numbers are big-endian.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use shiftwork_adapter::{
-    AttemptReport, Claimed, Due, JobId, JobName, JobRecord, JobSpec, JobState, Payload, Priority,
-    Provenance, QueueName, Timestamp,
+    AttemptReport, Claimed, Due, Firing, JobId, JobName, JobRecord, JobSpec, JobState, Payload, Priority,
+    Provenance, QueueName, Schedule, Timestamp,
 };
 
 /// The version of all that is stored.
@@ -50,9 +51,9 @@ struct Options {
 }
 
 /// A job on its way into the store.
-pub(crate) struct NewJob {
+pub(crate) struct NewJob<'a> {
     pub(crate) kind: Kind,
-    spec: JobSpec,
+    spec: Cow<'a, JobSpec>,
     /// What is rare about it, written; mostly nothing.
     options: Vec<u8>,
 }
@@ -68,8 +69,20 @@ pub(crate) struct Kind {
     pub(crate) due_ms: i64,
 }
 
-impl NewJob {
+impl<'a> NewJob<'a> {
     pub(crate) fn new(spec: JobSpec) -> Self {
+        Self::of(Cow::Owned(spec))
+    }
+
+    /// The job that a firing makes, if it makes one.
+    pub(crate) fn fired(firing: &'a Firing, schedule: &Schedule) -> Self {
+        Self::of(match &firing.job {
+            Some(job) => Cow::Borrowed(job),
+            None => Cow::Owned(schedule.occurring(firing.run.unwrap_or(firing.occurrence))),
+        })
+    }
+
+    fn of(spec: Cow<'a, JobSpec>) -> Self {
         let (due, due_ms) = match spec.due {
             Due::Now => ('N', 0),
             Due::After(delay) => {

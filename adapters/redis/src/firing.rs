@@ -282,7 +282,7 @@ impl Store {
         for run in firings.chunk_by(|a, b| may_overlap(a) == may_overlap(b)) {
             cmd.arg(if may_overlap(&run[0]) { "a" } else { "s" }).arg(run.len());
             for ToFire { known, firing, after, .. } in run {
-                let job = NewJob::new(known.schedule.occurring(firing.run.unwrap_or_default()));
+                let job = NewJob::fired(firing, &known.schedule);
                 let mut envelope = job.kind.header(now).to_vec();
                 envelope.reserve_exact(job.body_len());
                 job.put_body(&mut envelope);
@@ -298,7 +298,7 @@ impl Store {
         self.add_retention(&mut cmd);
         for (place, known) in firings {
             let (firing, schedule) = (&batch[*place], &known.schedule);
-            let job = NewJob::new(schedule.occurring(firing.run.unwrap_or(firing.occurrence)));
+            let job = NewJob::fired(firing, schedule);
             let mut what = Vec::with_capacity(91);
             what.put_u8(if firing.of == FiringOf::Queued { b'q' } else { b'n' });
             what.put_u64(firing.revision);

@@ -146,7 +146,7 @@ impl JobAdapter for ExampleAdapter {
         self.store.due(queues, ahead, limit).await
     }
 
-    async fn fire(&self, batch: Vec<Firing>) -> Result<Vec<Fired>> {
+    async fn fire(&self, batch: &[Firing]) -> Result<Vec<Fired>> {
         let schedules = names(batch.iter().map(|firing| firing.schedule.as_str()));
         let fired = self.store.fire(batch).await?;
         self.journal.append("fire", schedules)?;

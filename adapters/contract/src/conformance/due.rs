@@ -134,7 +134,7 @@ async fn the_longest_due_comes_first_up_to_the_limit(kit: Kit) {
         });
         assert_eq!(latest.count(), 0, "none that is left out is due longer");
         let firings = here.records.iter().filter_map(|r| Some(Firing::new(r, r.next?, None)));
-        kit.fire(firings.collect()).await.expect("the store fires");
+        kit.fire(&firings.collect::<Vec<_>>()).await.expect("the store fires");
         seen.extend(here.records.iter().map(|record| record.schedule.id.clone()));
     }
     assert_eq!(due(&kit).await, (Vec::new(), None));

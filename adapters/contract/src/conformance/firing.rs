@@ -157,7 +157,8 @@ async fn a_last_occurrence_leaves_none(kit: Kit) {
 async fn two_processes_make_one_job_of_an_occurrence(kit: Kit) {
     let another = kit.another().await;
     let (_, firing) = due_now(&kit, kit.every_minute("a")).await;
-    let (here, there) = tokio::join!(kit.fire(vec![firing.clone()]), another.fire(vec![firing]));
+    let firings = [firing];
+    let (here, there) = tokio::join!(kit.fire(&firings), another.fire(&firings));
     let jobs: Vec<_> = [here, there]
         .into_iter()
         .flat_map(|fired| fired.expect("the store fires"))
@@ -413,7 +414,8 @@ async fn what_is_queued_is_fired_once(kit: Kit) {
     kit.fire_due("a").await;
     complete_one(&kit).await;
     let firing = queued(&kit).await;
-    let (here, there) = tokio::join!(kit.fire(vec![firing.clone()]), another.fire(vec![firing]));
+    let firings = [firing];
+    let (here, there) = tokio::join!(kit.fire(&firings), another.fire(&firings));
     let (here, there) = (here.expect("the store fires"), there.expect("the store fires"));
     let is_job = |fired: &Fired| matches!(fired, Fired::Job(_));
     assert!(here.iter().chain(&there).any(is_job), "{here:?}, {there:?}");
@@ -464,7 +466,7 @@ async fn a_limit_of_runs_is_kept_in_the_step_that_reaches_it(kit: Kit) {
     kit.define(schedule, Some(batch[0].occurrence)).await;
     let revision = kit.only_schedule().await.revision;
     batch.iter_mut().for_each(|firing| firing.revision = revision);
-    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     assert!(fired[..3].iter().all(|fired| matches!(fired, Fired::Job(_))), "{fired:?}");
     assert_eq!(fired[3..], [Fired::Stale; 2]);
     let record = kit.only_schedule().await;
@@ -629,14 +631,14 @@ async fn a_batch_is_answered_in_the_order_given(kit: Kit) {
     let mut gone = of("due").await;
     gone.schedule = id("gone");
     let batch = vec![gone, of("early").await, of("due").await, skipped];
-    let fired = kit.fire(batch).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     let job = JobId::of_occurrence(&id("due"), now);
     assert_eq!(fired, [Fired::Stale, Fired::Early, Fired::Job(job), Fired::Missed]);
 }
 
 async fn firings_of_one_schedule_follow_each_other_in_a_batch(kit: Kit) {
     let batch = chain(&kit, Overlap::Allow).await;
-    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     let jobs: Vec<_> =
         batch.iter().map(|f| JobId::of_occurrence(&f.schedule, f.occurrence)).collect();
     assert_eq!(fired, jobs.iter().map(|&job| Fired::Job(job)).collect::<Vec<_>>());
@@ -649,9 +651,9 @@ async fn firings_of_one_schedule_follow_each_other_in_a_batch(kit: Kit) {
 
 async fn firings_that_follow_each_other_sent_again_make_no_other_job(kit: Kit) {
     let batch = chain(&kit, Overlap::Allow).await;
-    let fired = kit.fire(batch.clone()).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     let before = kit.snapshot().await;
-    let again = kit.fire(batch).await.expect("the store fires");
+    let again = kit.fire(&batch).await.expect("the store fires");
     assert_eq!(again[4], fired[4], "the last run's job is known");
     for (again, fired) in again.iter().zip(fired) {
         assert!(*again == fired || *again == Fired::Stale, "{again:?} instead of {fired:?}");
@@ -663,7 +665,7 @@ async fn in_a_batch_a_firing_overlaps_the_one_before_it(kit: Kit) {
     let batch = chain(&kit, Overlap::Skip).await;
     let job = JobId::of_occurrence(&id("a"), batch[0].occurrence);
     let next = batch[4].next;
-    let fired = kit.fire(batch).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     assert_eq!(fired[0], Fired::Job(job));
     assert_eq!(fired[1..], [Fired::Overlapped; 4]);
     let record = kit.only_schedule().await;
@@ -676,7 +678,7 @@ async fn firings_after_one_that_is_early_change_nothing(kit: Kit) {
     let later = kit.now().await + kit.units(600);
     batch[1].next = Some(later);
     batch[2].occurrence = later;
-    let fired = kit.fire(batch).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     assert!(matches!(fired[..2], [Fired::Job(_), Fired::Job(_)]), "{fired:?}");
     assert_eq!(fired[2..], [Fired::Early, Fired::Stale, Fired::Stale]);
     let record = kit.only_schedule().await;
@@ -700,7 +702,7 @@ async fn one_stale_firing_does_not_touch_its_neighbours(kit: Kit) {
     let (_, good) = due_now(&kit, kit.every_minute("good")).await;
     let (_, mut stale) = due_now(&kit, kit.every_minute("stale")).await;
     stale.revision += 1;
-    let fired = kit.fire(vec![stale, good]).await.expect("the store fires");
+    let fired = kit.fire(&[stale, good]).await.expect("the store fires");
     assert_eq!(fired[0], Fired::Stale);
     assert!(matches!(fired[1], Fired::Job(_)));
 }
@@ -714,7 +716,7 @@ async fn two_schedules_due_at_once_make_two_jobs(kit: Kit) {
         kit.define(schedule, Some(due)).await;
         batch.push(Firing::new(&kit.schedule_of(&id(name)).await, due, None));
     }
-    let fired = kit.fire(batch).await.expect("the store fires");
+    let fired = kit.fire(&batch).await.expect("the store fires");
     let jobs = ["a", "b"].map(|name| Fired::Job(JobId::of_occurrence(&id(name), due)));
     assert_eq!(fired, jobs);
     for name in ["a", "b"] {
@@ -724,7 +726,7 @@ async fn two_schedules_due_at_once_make_two_jobs(kit: Kit) {
 }
 
 async fn an_empty_batch_does_nothing(kit: Kit) {
-    assert!(kit.fire(Vec::new()).await.expect("the store fires").is_empty());
+    assert!(kit.fire(&[]).await.expect("the store fires").is_empty());
 }
 
 /// Defines `schedule`, due now, and answers the occurrence and a firing of it. The occurrence

@@ -155,7 +155,7 @@ async fn fire_sent_again_changes_nothing_more(kit: Kit) {
         }
         batch.push(firing);
     }
-    let (first, again) = twice(&kit, async || kit.fire(batch.clone()).await).await;
+    let (first, again) = twice(&kit, async || kit.fire(&batch).await).await;
     assert!(matches!(first[0], Fired::Job(_)));
     assert_eq!(first[1..], [Fired::Overlapped, Fired::Missed]);
     assert_eq!(again[0], first[0]);

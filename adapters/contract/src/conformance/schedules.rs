@@ -507,7 +507,7 @@ impl Kit {
     }
 
     pub(super) async fn fire_one(&self, firing: Firing) -> Fired {
-        let fired = self.fire(vec![firing]).await.expect("the store fires");
+        let fired = self.fire(&[firing]).await.expect("the store fires");
         assert_eq!(fired.len(), 1, "one firing has one answer: {fired:?}");
         fired[0]
     }

@@ -42,7 +42,7 @@ async fn what_is_called_after_the_end_is_closed(kit: Kit) {
     assert_closed("is_scheduled", kit.is_scheduled(id).await);
     assert_closed("scheduled_jobs", kit.scheduled_jobs().await);
     assert_closed("trigger", kit.trigger(trigger).await);
-    assert_closed("fire", kit.fire(Vec::new()).await);
+    assert_closed("fire", kit.fire(&[]).await);
     assert_closed("enqueue", kit.enqueue(queue, vec![kit.new_job()]).await);
     assert_closed("job", kit.job(queue, job).await);
     assert_closed("await_finish", kit.await_finish(queue, job, kit.units(1)).await);

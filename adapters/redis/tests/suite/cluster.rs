@@ -113,7 +113,7 @@ async fn a_schedule_is_in_its_queues_slot_and_follows_it_to_another() {
         assert_eq!(master.call(&["HLEN", &format!("{{test:{queue}}}:schedules")]).int(), 1);
         let record = record(&adapter, &ScheduleId::new("nightly").unwrap()).await;
         assert_eq!((&record.schedule.queue, record.next), (queue, Some(due)));
-        let fired = adapter.fire(vec![Firing::new(&record, due, None)]).await.unwrap();
+        let fired = adapter.fire(&[Firing::new(&record, due, None)]).await.unwrap();
         let [Fired::Job(job)] = fired[..] else { panic!("{fired:?}") };
         assert_eq!(claimed(&adapter, queue).await, BTreeSet::from([job]));
     }

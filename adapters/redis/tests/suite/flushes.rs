@@ -125,7 +125,7 @@ async fn firings_and_triggers_survive_a_flush_between_them() {
     let stored = adapter.scheduled_jobs().await.unwrap().records;
     let batch: Vec<_> = stored.iter().map(|record| Firing::new(record, first, None)).collect();
     let _flusher = Flusher::start(&server);
-    let fired = adapter.fire(batch.clone()).await.unwrap();
+    let fired = adapter.fire(&batch).await.unwrap();
     assert!(fired.iter().all(|fired| matches!(fired, Fired::Job(_))), "{fired:?}");
     assert_eq!(adapter.counts(&work()).await.unwrap().waiting, 20);
 }

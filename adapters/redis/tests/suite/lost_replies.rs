@@ -260,8 +260,8 @@ async fn a_firing_makes_one_job_and_says_which() {
     let world = World::new();
     let adapter = world.adapter();
     let firing = Firing::new(&due(&adapter).await, at(1), Some(at(2)));
-    let fired = adapter.fire(vec![firing.clone()]);
-    let fired = lose(&world, calls("fire_plain"), fired).await.unwrap();
+    let batch = [firing.clone()];
+    let fired = lose(&world, calls("fire_plain"), adapter.fire(&batch)).await.unwrap();
     assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&firing.schedule, at(1)))]);
     let other = world.other();
     assert_eq!(other.counts(&work()).await.unwrap().total(), 1);
@@ -272,7 +272,7 @@ async fn a_firing_makes_one_job_and_says_which() {
     let job = worker.claim(1).await[0];
     worker.settle(&[(job, Outcome::Complete)]).await;
     let last = Firing::new(&stored, at(2), None);
-    let fired = lose(&world, calls("fire"), adapter.fire(vec![last.clone()])).await.unwrap();
+    let fired = lose(&world, calls("fire"), adapter.fire(&[last.clone()])).await.unwrap();
     assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&last.schedule, at(2)))]);
     assert_eq!(other.counts(&work()).await.unwrap().waiting, 1);
     assert_eq!(record(&other, &last.schedule).await.fired, 2);
@@ -284,12 +284,12 @@ async fn an_occurrence_is_overlapped_or_missed_once() {
     let world = World::new();
     let adapter = world.adapter();
     let due = due(&adapter).await;
-    adapter.fire(vec![Firing::new(&due, at(1), Some(at(2)))]).await.unwrap();
+    adapter.fire(&[Firing::new(&due, at(1), Some(at(2)))]).await.unwrap();
     let overlapped = Firing::new(&due, at(2), Some(at(3)));
-    lose(&world, calls("fire"), adapter.fire(vec![overlapped])).await.unwrap();
+    lose(&world, calls("fire"), adapter.fire(&[overlapped])).await.unwrap();
     let mut missed = Firing::new(&due, at(3), Some(at(6)));
     (missed.run, missed.missed) = (None, 3);
-    lose(&world, calls("fire"), adapter.fire(vec![missed])).await.unwrap();
+    lose(&world, calls("fire"), adapter.fire(&[missed])).await.unwrap();
     let stored = record(&world.other(), &due.schedule.id).await;
     assert_eq!(stored.next, Some(at(6)));
     assert_eq!((stored.fired, stored.overlapped, stored.missed), (1, 1, 3));
@@ -302,7 +302,7 @@ async fn a_schedule_goes_back_once_and_the_answer_says_so() {
     let due = due(&adapter).await;
     let mut missed = Firing::new(&due, at(1), Some(at(9)));
     (missed.run, missed.missed) = (None, 8);
-    adapter.fire(vec![missed]).await.unwrap();
+    adapter.fire(&[missed]).await.unwrap();
     let ahead = record(&adapter, &due.schedule.id).await;
     let rewind = Rewind::new(&ahead, at(5)).unwrap();
     assert!(lose(&world, calls("rewind"), adapter.rewind(rewind)).await.unwrap());
@@ -319,7 +319,7 @@ async fn firings_that_are_sent_together_make_one_job_each() {
     adapter.schedule(definition.clone(), Some(at(1))).await.unwrap();
     let due = record(&adapter, &definition.id).await;
     let batch: Vec<_> = (1..=4).map(|n| Firing::new(&due, at(n), Some(at(n + 1)))).collect();
-    lose(&world, calls("fire"), adapter.fire(batch)).await.unwrap();
+    lose(&world, calls("fire"), adapter.fire(&batch)).await.unwrap();
     let other = world.other();
     assert_eq!(other.counts(&work()).await.unwrap().total(), 4);
     let stored = record(&other, &definition.id).await;
@@ -380,7 +380,7 @@ async fn what_is_due_once_makes_one_job_and_is_gone() {
     definition.timing = Timing::Once { at: at(1) };
     adapter.schedule(definition.clone(), Some(at(1))).await.unwrap();
     let firing = Firing::new(&record(&adapter, &definition.id).await, at(1), None);
-    lose(&world, calls("fire"), adapter.fire(vec![firing])).await.unwrap();
+    lose(&world, calls("fire"), adapter.fire(&[firing])).await.unwrap();
     assert_eq!(world.other().counts(&work()).await.unwrap().total(), 1);
     assert!(world.other().scheduled_jobs().await.unwrap().records.is_empty());
 }
@@ -513,7 +513,7 @@ async fn tell_a_story(adapter: &Arc<RedisAdapter>) {
     adapter.schedule(definition.clone(), Some(at(1))).await.unwrap();
     let stored = record(adapter, &name).await;
     let firing = Firing::new(&stored, at(1), Some(at(2)));
-    let fired = adapter.fire(vec![firing]).await.unwrap();
+    let fired = adapter.fire(&[firing]).await.unwrap();
     assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&name, at(1)))]);
     adapter.trigger(Trigger::new(name, id(), hour)).await.unwrap();
     let other = schedule("hourly", &work());

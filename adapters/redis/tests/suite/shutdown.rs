@@ -27,7 +27,7 @@ async fn what_is_called_after_the_end_is_closed() {
     assert_closed("scheduled_jobs", adapter.scheduled_jobs().await);
     let trigger = Trigger::new(name, job, Duration::ZERO);
     assert_closed("trigger", adapter.trigger(trigger).await);
-    assert_closed("fire", adapter.fire(Vec::new()).await);
+    assert_closed("fire", adapter.fire(&[]).await);
     assert_closed("enqueue", adapter.enqueue(&queue, jobs(1)).await);
     assert_closed("job", adapter.job(&queue, job).await);
     assert_closed("await_finish", adapter.await_finish(&queue, job, LONG).await);

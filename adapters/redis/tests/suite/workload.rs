@@ -217,7 +217,7 @@ async fn fire(adapter: &Arc<RedisAdapter>) {
     let mut missed = Firing::new(&stored, at(3).unwrap(), at(1 << 40));
     (missed.run, missed.missed) = (None, 1);
     let early = Firing::new(&stored, at(1 << 40).unwrap(), None);
-    let fired = adapter.fire(vec![due.clone(), due, overlapping, missed, early]).await.unwrap();
+    let fired = adapter.fire(&[due.clone(), due, overlapping, missed, early]).await.unwrap();
     assert_eq!(&fired[2..], [Fired::Overlapped, Fired::Missed, Fired::Early]);
     let ahead = record(adapter, &name).await;
     assert!(adapter.rewind(Rewind::new(&ahead, at(3).unwrap()).unwrap()).await.unwrap());
@@ -225,7 +225,7 @@ async fn fire(adapter: &Arc<RedisAdapter>) {
     let plain = schedule("plain", &first);
     adapter.schedule(plain.clone(), at(1)).await.unwrap();
     let firing = Firing::new(&record(adapter, &plain.id).await, at(1).unwrap(), at(1 << 40));
-    assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(matches!(adapter.fire(&[firing]).await.unwrap()[..], [Fired::Job(_)]));
     assert!(adapter.cancel(&plain.id).await.unwrap());
     queue_one(adapter, &first).await;
 
@@ -260,12 +260,12 @@ async fn queue_one(adapter: &Arc<RedisAdapter>, queue: &QueueName) {
     let by_hand = Trigger::new(name.clone(), by_hand(), Duration::from_secs(1));
     adapter.trigger(by_hand.clone()).await.unwrap();
     let firing = Firing::new(&record(adapter, &name).await, once, None);
-    assert_eq!(adapter.fire(vec![firing]).await.unwrap(), [Fired::Queued]);
+    assert_eq!(adapter.fire(&[firing]).await.unwrap(), [Fired::Queued]);
     adapter.cancel_job(queue, by_hand.job).await.unwrap();
     let due = adapter.due(Some(std::slice::from_ref(queue)), Duration::ZERO, 10).await.unwrap();
     let queued = due.queues[0].records.iter().find(|record| record.schedule.id == name).unwrap();
     let firing = Firing::of_queued(queued, once);
-    assert!(matches!(adapter.fire(vec![firing]).await.unwrap()[..], [Fired::Job(_)]));
+    assert!(matches!(adapter.fire(&[firing]).await.unwrap()[..], [Fired::Job(_)]));
     assert!(!adapter.is_scheduled(&name).await.unwrap());
 }
 
