@@ -69,6 +69,9 @@ const MOST: usize = 20_000;
 /// How many occurrences are fired in one call.
 const BATCH: usize = 250;
 
+/// How many batches of a queue are on their way at once, so that the store need not wait for the next.
+const AT_ONCE: usize = 3;
+
 /// How many occurrences of one schedule are fired before it is read anew: who catches up on a
 /// thousand need not read them a thousand times, and holds the others up no longer than this takes.
 const IN_A_ROW: usize = 100;
@@ -436,7 +439,8 @@ impl Clock {
     fn get_round(&self) {
         let lease = self.engine.shared.settings.store.lease;
         let mut lines = self.queues.values();
-        let mut busy = self.queues.values().flat_map(|line| line.looking.iter().chain(&line.firing));
+        let mut busy =
+            self.queues.values().flat_map(|line| line.looking.iter().chain(&line.firing));
         if busy.all(|began| began.elapsed() < lease) {
             self.pulse.round();
         }
@@ -494,33 +498,34 @@ async fn look(
 }
 
 /// Fires what is due in a queue; answers whether all was as it was read. While one batch is on its
-/// way, the next is sent; all by one task, since a store in this process would else go from one
+/// way, the next are sent; all by one task, since a store in this process would else go from one
 /// processor's cache to another's and back.
 async fn fire(
     adapter: Arc<dyn JobAdapter>,
     firings: Vec<Firing>,
 ) -> shiftwork_adapter::Result<bool> {
     let mut as_read = true;
-    let mut on_its_way = None;
+    let mut on_their_way = VecDeque::new();
     let mut firings = firings.into_iter();
     while firings.len() > 0 {
         let batch = firings.by_ref().take(BATCH).collect();
         let mut next = Box::pin(fire_batch(adapter.clone(), batch));
-        let begun = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
-        if let Some(before) = on_its_way.take() {
-            as_read &= before.await?;
-        }
-        match begun {
+        match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
             Poll::Ready(fired) => as_read &= fired?,
-            Poll::Pending => on_its_way = Some(next),
+            Poll::Pending => on_their_way.push_back(next),
+        }
+        if on_their_way.len() >= AT_ONCE
+            && let Some(first) = on_their_way.pop_front()
+        {
+            as_read &= first.await?;
         }
         // Others are to have their turn.
         yield_now().await;
     }
-    match on_its_way {
-        Some(last) => Ok(as_read & last.await?),
-        None => Ok(as_read),
+    for next in on_their_way {
+        as_read &= next.await?;
     }
+    Ok(as_read)
 }
 
 async fn fire_batch(

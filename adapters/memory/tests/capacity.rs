@@ -78,7 +78,7 @@ async fn a_schedule_that_finds_the_store_full_keeps_its_occurrence() {
     let record = adapter.scheduled_jobs().await.unwrap().records.remove(0);
     let firing = Firing::new(&record, kit::START, None);
 
-    let error = adapter.fire(&[firing.clone()]).await.unwrap_err();
+    let error = adapter.fire(std::slice::from_ref(&firing)).await.unwrap_err();
     assert_eq!((error.kind(), error.operation()), (ErrorKind::Capacity, "fire"));
     let trigger = Trigger::new(nightly, id(1), std::time::Duration::ZERO);
     assert_eq!(adapter.trigger(trigger).await.unwrap_err().kind(), ErrorKind::Capacity);

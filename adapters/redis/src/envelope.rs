@@ -20,8 +20,8 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use shiftwork_adapter::{
-    AttemptReport, Claimed, Due, Firing, JobId, JobName, JobRecord, JobSpec, JobState, Payload, Priority,
-    Provenance, QueueName, Schedule, Timestamp,
+    AttemptReport, Claimed, Due, Firing, JobId, JobName, JobRecord, JobSpec, JobState, Payload,
+    Priority, Provenance, QueueName, Schedule, Timestamp,
 };
 
 /// The version of all that is stored.

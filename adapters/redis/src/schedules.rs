@@ -17,8 +17,8 @@ use std::sync::{Arc, PoisonError};
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use shiftwork_adapter::{
-    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, Overlap, Passed, QueueName,
-    Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
+    AdapterError, Defined, Effect, ErrorKind, Firing, FiringOf, JobId, LastRun, Overlap, Passed,
+    QueueName, Result, Rewind, Schedule, ScheduleId, ScheduleRecord, Schedules, Timestamp, Timing,
 };
 use tracing::error;
 

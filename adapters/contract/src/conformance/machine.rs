@@ -550,7 +550,7 @@ impl Player {
     async fn fire_one(&mut self, firing: Firing) -> Played {
         let from = self.now().await?;
         let process = self.process_of(self.fired.len());
-        let fired = process.fire(&[firing.clone()]).await?;
+        let fired = process.fire(std::slice::from_ref(&firing)).await?;
         let when = self.since(from).await?;
         let [fired] = fired[..] else {
             return Err(format!("one firing was answered {fired:?}").into());

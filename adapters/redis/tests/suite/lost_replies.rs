@@ -272,7 +272,8 @@ async fn a_firing_makes_one_job_and_says_which() {
     let job = worker.claim(1).await[0];
     worker.settle(&[(job, Outcome::Complete)]).await;
     let last = Firing::new(&stored, at(2), None);
-    let fired = lose(&world, calls("fire"), adapter.fire(&[last.clone()])).await.unwrap();
+    let fired =
+        lose(&world, calls("fire"), adapter.fire(std::slice::from_ref(&last))).await.unwrap();
     assert_eq!(fired, [Fired::Job(JobId::of_occurrence(&last.schedule, at(2)))]);
     assert_eq!(other.counts(&work()).await.unwrap().waiting, 1);
     assert_eq!(record(&other, &last.schedule).await.fired, 2);

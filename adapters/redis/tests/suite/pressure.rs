@@ -179,7 +179,7 @@ async fn an_occurrence_that_finds_the_server_full_is_fired_later() {
     let due = record(&adapter, &definition.id).await;
     let firing = Firing::new(&due, at(1), Some(at(2)));
     fill(&server);
-    let error = adapter.fire(&[firing.clone()]).await.unwrap_err();
+    let error = adapter.fire(std::slice::from_ref(&firing)).await.unwrap_err();
     assert_error(&error, ErrorKind::Capacity, Effect::None, &["full"]);
     empty(&server);
     let fired = adapter.fire(&[firing]).await.unwrap();
