@@ -134,15 +134,14 @@ struct Read {
 struct Line {
     /// What is to be fired, and when, in that order.
     planned: VecDeque<(Instant, Firing)>,
-    /// When to look into it; `None`: not before schedules change.
+    /// When to look into it, after the look that is under way, if one is; `None`: not before schedules
+    /// change.
     look: Option<Instant>,
     /// Since when it is looked into, and since when some are fired.
     looking: Option<Instant>,
     firing: Option<Instant>,
     /// What has been sent since it was last looked into: an answer of then has it as it was before.
     sent: HashSet<(ScheduleId, Timestamp)>,
-    /// Schedules have changed since it was last looked into.
-    changed: bool,
     /// Until when it is left alone.
     rests: Option<Instant>,
     /// How often in a row it failed.
@@ -201,8 +200,8 @@ impl Line {
         self.planned = planned.into();
         self.sent = HashSet::new();
         (self.looking, self.failures) = (None, 0);
-        let look = look.map(|at| at.max(now + GATHERED));
-        self.look = if std::mem::take(&mut self.changed) { Some(now) } else { look };
+        // Beside what was asked for meanwhile.
+        self.look = self.look.into_iter().chain(look.map(|at| at.max(now + GATHERED))).min();
     }
 }
 
@@ -267,8 +266,7 @@ impl Clock {
             for here in due.queues {
                 let next = here.next.map(|next| next.since(here.now));
                 let line = self.queues.entry(here.queue).or_default();
-                // What is under way may not have seen what has changed.
-                line.changed |= line.looking.is_some();
+                // Also where a look is under way, which may not have seen what has changed.
                 if !here.records.is_empty() || next.is_some_and(|next| next <= AHEAD) {
                     line.look_by(told.max(line.rests.unwrap_or(told)));
                 } else {
@@ -353,7 +351,7 @@ impl Clock {
         self.engine.store.failed(self.pulse.what(), error, line.failures);
         let again = Instant::now() + retry::delay(line.failures, &self.engine.shared.random);
         line.planned.clear();
-        (line.look, line.rests, line.changed) = (Some(again), Some(again), false);
+        (line.look, line.rests) = (Some(again), Some(again));
     }
 
     /// The store could not be asked.

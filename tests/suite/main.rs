@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "tests let time pass")]
 
+mod ahead;
 mod away;
 mod config;
 mod events;

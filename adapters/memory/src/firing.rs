@@ -59,6 +59,9 @@ impl Store {
             }
         }
         due.queues = by_queue.into_values().collect();
+        // To tell of very many has taken its time.
+        let now = self.clock.now();
+        due.queues.iter_mut().for_each(|here| here.now = here.now.max(now));
         due
     }
 
