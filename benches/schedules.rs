@@ -7,7 +7,8 @@
 //!
 //! The queue of the jobs is paused, so that nothing but the clock works. The lag of an occurrence is
 //! from when it is due to when its job was accepted, both by the store's clock and so whole
-//! milliseconds. Beside what is due all at once stands what it takes to enqueue as many jobs, which
+//! milliseconds; on Redis as the sender reckons that clock when it sends a batch, of which it has
+//! three on their way. Beside what is due all at once stands what it takes to enqueue as many jobs, which
 //! is the least that firing could do. Each part runs in a process of its own, for the memory it takes.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark waits for what it measures")]

@@ -29,6 +29,9 @@ const TOGETHER: usize = 250;
 /// How many due schedules one call tells of at most, for the same reason.
 const PAGE: usize = 1000;
 
+/// How soon after a firing the next of its schedule may have been planned together with it.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Of how many schedules at most an answer tells without taking so long to come that the time it says
 /// is past.
 const SHORT: usize = 50;
@@ -164,25 +167,28 @@ impl Store {
         }
         let count = queues.values().map(Vec::len).sum();
         let fired = queues.into_iter().map(|(queue, here)| self.fire_in(queue, here, batch));
+        let mut soon_again = Vec::new();
         for fired in join_all(fired).await {
-            for (place, answer) in fired.map_err(|error| in_part(error, count))? {
-                answers[place] = answer;
-            }
+            let (fired, again) = fired.map_err(|error| in_part(error, count))?;
+            fired.into_iter().for_each(|(place, answer)| answers[place] = answer);
+            soon_again.extend(again);
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for firing in batch {
             known.remove(&firing.schedule);
         }
+        known.extend(soon_again.into_iter().map(|known| (known.schedule.id.clone(), known)));
         Ok(answers)
     }
 
-    /// Fires occurrences of one queue; their places come back with the answers.
+    /// Fires occurrences of one queue; their places come back with the answers, and what is known of
+    /// those schedules that are fired again soon.
     async fn fire_in(
         &self,
         queue: QueueName,
         firings: Vec<(usize, Known)>,
         batch: &[Firing],
-    ) -> Result<Vec<(usize, Fired)>> {
+    ) -> Result<(Vec<(usize, Fired)>, Vec<Known>)> {
         let operation = "fire";
         let queue = self.queue(&queue);
         let indexed = self.once(operation, &firings).await;
@@ -193,15 +199,17 @@ impl Store {
         let answers = self.links.call_all(operation, queue.target(), commands).await?;
         let mut answers = answers.into_iter();
         let mut fired = Vec::with_capacity(plain.len() + others.len());
-        let mut left = Vec::new();
+        let (mut left, mut soon_again) = (Vec::new(), Vec::new());
         for (some, answer) in plain.chunks(TOGETHER).zip(&mut answers) {
             let mut reply = Reply::new(operation, answer);
             queue.reckoning.heard(Timestamp::from_millis(reply.int()?));
             let here: HashSet<_> = reply.list()?.rest(Reply::int)?.into_iter().collect();
-            for (position, ToFire { place, known, .. }) in (1..).zip(some) {
-                match here.contains(&position) {
-                    true => left.push((*place, known.clone())),
-                    false => fired.push((*place, Fired::Job(job_of(&batch[*place])))),
+            for (position, fire) in (1..).zip(some) {
+                if here.contains(&position) {
+                    left.push((fire.place, fire.known.clone()));
+                } else {
+                    fired.push((fire.place, Fired::Job(job_of(fire.firing))));
+                    soon_again.extend(fire.again());
                 }
             }
         }
@@ -232,7 +240,7 @@ impl Store {
                     "a schedule that is done stays in the index; it does no harm there");
             }
         }
-        Ok(fired)
+        Ok((fired, soon_again))
     }
 
     /// Where the index has those that are due once. It is told when they are gone.
@@ -380,6 +388,16 @@ struct ToFire<'a> {
     known: Known,
     /// The state that the schedule has then.
     after: Vec<u8>,
+}
+
+impl ToFire<'_> {
+    /// What is known of its schedule once it has fired, where that is fired again soon: so that it
+    /// need not be read before.
+    fn again(&self) -> Option<Known> {
+        let due = |at| self.known.schedule.due(at);
+        let soon = due(self.firing.occurrence) + SOON;
+        self.firing.next.filter(|&next| due(next) <= soon).map(|_| self.known.with(&self.after))
+    }
 }
 
 /// Firings that make a job and decide nothing, and the others. Where there are several of a schedule,

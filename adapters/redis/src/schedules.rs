@@ -509,6 +509,11 @@ impl Known {
         Self { revision: record.revision, schedule, state: state.as_slice().into() }
     }
 
+    /// The same schedule in another state.
+    pub(crate) fn with(&self, state: &[u8]) -> Self {
+        Self { state: state.into(), ..self.clone() }
+    }
+
     /// The state that the schedule has after a firing that finds it as it was read, if that makes a
     /// job then and there is nothing else to it, as it is for most. As `fire.lua` would leave it.
     pub(crate) fn after(&self, firing: &Firing) -> Option<Vec<u8>> {

@@ -101,6 +101,19 @@ async fn very_many_are_told_in_one_answer(kit: Kit) {
             due.queues[0].records.iter().map(|record| &record.schedule.id).collect();
         assert_eq!((ids.len(), due.queues[0].records.len()), (told, told));
     }
+    // Half of them fire, and are due soon; the others are found behind them.
+    let soon = at + kit.units(6000);
+    let due = kit.due(None, Duration::ZERO, 1300).await.expect("the store looks").queues;
+    let next = |record| Firing::new(record, at, Some(soon));
+    let firings: Vec<_> = due[0].records.iter().map(next).collect();
+    kit.fire(&firings).await.expect("the store fires");
+    let fired: BTreeSet<_> = firings.into_iter().map(|firing| firing.schedule).collect();
+    for limit in [1, 10_000] {
+        let here = kit.due(None, Duration::ZERO, limit).await.expect("the store looks").queues;
+        assert_eq!(here[0].records.len(), 1000.min(limit));
+        assert!(here[0].records.iter().all(|record| !fired.contains(&record.schedule.id)));
+        assert!(limit == 1 || here[0].next == Some(soon));
+    }
 }
 
 async fn a_fired_occurrence_is_due_no_more(kit: Kit) {

@@ -41,3 +41,28 @@ async fn a_schedule_that_is_defined_anew_while_it_is_read_is_read_as_one() {
     let found = read.windows(2).filter(|pair| pair[0].revision != pair[1].revision).count();
     assert!(found > 5, "it was defined anew in between");
 }
+
+#[tokio::test]
+async fn what_was_planned_together_of_one_schedule_is_fired_without_reading_it_again() {
+    let world = World::new();
+    let adapter = world.adapter();
+    let mut definition = schedule("often", &work());
+    definition.overlap = Overlap::Allow;
+    let at = |ms: i64| Timestamp::from_millis(ms);
+    adapter.schedule(definition, Some(at(1000))).await.unwrap();
+    let due = adapter.due(None, Duration::ZERO, 10).await.unwrap();
+    let record = &due.queues[0].records[0];
+    let calls = || {
+        let stats = world.server.info("commandstats");
+        let sent = ["evalsha", "hget", "hmget"].map(|name| stats.get(&format!("cmdstat_{name}")));
+        let calls = |stat: &String| stat.split(',').next()?.strip_prefix("calls=")?.parse().ok();
+        sent.map(|stat| stat.and_then(calls).unwrap_or(0_u32))
+    };
+    adapter.fire(&[Firing::new(record, at(1000), Some(at(2000)))]).await.unwrap();
+    let before = calls();
+    let fired = adapter.fire(&[Firing::new(record, at(2000), Some(at(3000)))]).await.unwrap();
+    assert!(matches!(fired[..], [Fired::Job(_)]));
+    // One script, which reads the schedule's state.
+    let now = calls();
+    assert_eq!([0, 1, 2].map(|at| now[at] - before[at]), [1, 0, 1]);
+}
