@@ -178,11 +178,13 @@ impl Line {
     }
 
     /// Takes out what is due.
-    fn take_due(&mut self, now: Instant) -> Vec<Firing> {
+    fn take_due(&mut self, now: Instant) -> VecDeque<(Instant, Firing)> {
         let count = self.planned.partition_point(|(at, _)| *at <= now);
-        let due: Vec<_> = self.planned.drain(..count).map(|(_, firing)| firing).collect();
+        let later = self.planned.split_off(count);
+        let due = std::mem::replace(&mut self.planned, later);
         if self.looking.is_some() {
-            self.sent.extend(due.iter().map(|firing| (firing.schedule.clone(), firing.occurrence)));
+            let sent = due.iter().map(|(_, firing)| (firing.schedule.clone(), firing.occurrence));
+            self.sent.extend(sent);
         }
         due
     }
@@ -500,11 +502,11 @@ async fn look(
 /// processor's cache to another's and back.
 async fn fire(
     adapter: Arc<dyn JobAdapter>,
-    firings: Vec<Firing>,
+    due: VecDeque<(Instant, Firing)>,
 ) -> shiftwork_adapter::Result<bool> {
     let mut as_read = true;
     let mut on_their_way = VecDeque::new();
-    let mut firings = firings.into_iter();
+    let mut firings = due.into_iter().map(|(_, firing)| firing);
     while firings.len() > 0 {
         let batch = firings.by_ref().take(BATCH).collect();
         let mut next = Box::pin(fire_batch(adapter.clone(), batch));

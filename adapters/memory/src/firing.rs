@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiftwork_adapter::{
-    Defined, DueInQueue, DueSchedules, Effect, Enqueued, Fired, Firing, JobId, LastRun, Overlap,
-    QueueName, Result, Schedule, ScheduleId, ScheduleRecord, Timestamp, Trigger, TriggerOverlap,
-    Triggered,
+    Defined, DueInQueue, DueSchedules, Effect, Enqueued, Fired, Firing, FiringOf, JobId, LastRun,
+    Overlap, QueueName, Result, Schedule, ScheduleId, ScheduleRecord, Timestamp, Trigger,
+    TriggerOverlap, Triggered,
 };
 
 use crate::queue::Queue;
@@ -203,7 +203,8 @@ fn fire_one(
         if let Some(refused) = stored.refuse(firing, now) {
             return Ok(Verdict::Refused(refused));
         }
-        let running = running(queue, record, now);
+        let may_overlap = record.schedule.overlap == Overlap::Allow && firing.of == FiringOf::Next;
+        let running = if may_overlap { None } else { running(queue, record, now) };
         match decide(record, firing, running.is_some()) {
             Decision::Answer(answer) => {
                 if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
