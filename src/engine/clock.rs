@@ -180,8 +180,10 @@ impl Line {
     /// Takes out what is due.
     fn take_due(&mut self, now: Instant) -> VecDeque<(Instant, Firing)> {
         let count = self.planned.partition_point(|(at, _)| *at <= now);
-        let later = self.planned.split_off(count);
-        let due = std::mem::replace(&mut self.planned, later);
+        let due = match count == self.planned.len() {
+            true => std::mem::take(&mut self.planned),
+            false => self.planned.drain(..count).collect(),
+        };
         if self.looking.is_some() {
             let sent = due.iter().map(|(_, firing)| (firing.schedule.clone(), firing.occurrence));
             self.sent.extend(sent);

@@ -113,7 +113,7 @@ impl Store {
                     return Ok(Err(Triggered::Overlapped(run)));
                 }
                 let spec = record.schedule.triggered(trigger, now);
-                queue.enqueue("trigger", vec![Arc::new(spec)], now)?;
+                queue.enqueue_one("trigger", Arc::new(spec), now)?;
                 queue.jobs.runs.begin(job);
                 Ok(Ok(LastRun::new(now, job)))
             })?;
@@ -216,8 +216,8 @@ fn fire_one(
                 })
             }
             Decision::Run(run) => {
-                let prepared = firing.job.clone().filter(|_| firing.run == Some(run));
-                let spec = prepared.unwrap_or_else(|| Arc::new(record.schedule.occurring(run)));
+                let make = || Arc::new(record.schedule.occurring(run));
+                let spec = firing.job.clone().unwrap_or_else(make);
                 let job = spec.id;
                 // Where the job is known already, an earlier definition of the schedule has made it.
                 let _: Enqueued = queue.enqueue_one("fire", spec, now)?;

@@ -323,7 +323,8 @@ impl DueIndex {
 }
 
 impl Stored {
-    /// Moves on past the occurrence of a firing that was found to be due; answers the job of the run that was the last.
+    /// Moves on past the occurrence of a firing that was found to be due; answers the job of the run
+    /// that was the last.
     fn move_on(&mut self, firing: &Firing, fired: Fired) -> Option<JobId> {
         let Self { record, made_by, .. } = self;
         record.missed = record.missed.saturating_add(firing.missed);

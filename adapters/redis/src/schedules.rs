@@ -530,10 +530,8 @@ impl Known {
             && schedule.limit.is_none_or(|limit| record.fired + 1 < limit.get())
             && !matches!(schedule.timing, Timing::Once { .. });
         let is_rewound = record.passed.is_some_and(|passed| passed.resume.is_some());
-        // An occurrence after the last has no job yet, whoever defined the schedule before.
-        let is_new = record.last.is_none_or(|last| last.occurrence < run);
         let is_alone = schedule.overlap == Overlap::Allow || record.by_hand.is_none();
-        if !is_as_read || !is_plain || is_rewound || !is_new || !is_alone {
+        if !is_as_read || !is_plain || is_rewound || !is_alone {
             return None;
         }
         // By the places that `scripts/lib/schedule.lua` draws, counted from 0; as `fire.lua` does.

@@ -26,6 +26,7 @@ case_list! {
     a_firing_with_another_revision_is_stale,
     a_firing_with_another_next_occurrence_is_stale,
     a_firing_that_comes_too_late_is_stale,
+    what_an_earlier_definition_has_made_is_not_made_again_after_others,
     a_firing_of_a_cancelled_schedule_is_stale,
     a_firing_of_a_disabled_schedule_is_stale,
     a_firing_of_a_changed_schedule_is_stale_and_the_change_holds,
@@ -208,6 +209,24 @@ async fn a_firing_with_another_revision_is_stale(kit: Kit) {
         assert_eq!(kit.fire_one(firing.clone()).await, Fired::Stale);
         assert_eq!(kit.snapshot().await, before);
     }
+}
+
+async fn what_an_earlier_definition_has_made_is_not_made_again_after_others(kit: Kit) {
+    let second = kit.now().await;
+    let first = second - Duration::from_millis(1000);
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Allow;
+    // By a clock that was ahead, say.
+    kit.define(schedule.clone(), Some(second)).await;
+    let made = kit.fire_one(Firing::new(&kit.only_schedule().await, second, None)).await;
+    kit.cancel(&id("a")).await.expect("the store cancels");
+    kit.define(schedule, Some(first)).await;
+    kit.fire_one(Firing::new(&kit.only_schedule().await, first, Some(second))).await;
+    let later = second + kit.units(6000);
+    let again = Firing::new(&kit.only_schedule().await, second, Some(later));
+    assert_eq!(kit.fire_one(again).await, made);
+    assert_eq!(kit.count().await.waiting, 2, "one for each occurrence");
+    assert_eq!(kit.worker().claim(5).await.len(), 2);
 }
 
 async fn a_firing_that_comes_too_late_is_stale(kit: Kit) {

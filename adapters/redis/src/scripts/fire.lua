@@ -6,7 +6,8 @@
 --      the id of the schedule;
 --      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
 --      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
---      how many were missed, the next, when that is due, until when this is right; a, s or q for the overlap policy; the limit
+--      how many were missed, the next, when that is due, until when this is right; a, s or q for the
+--      overlap policy; the limit
 --      of runs, 0 where there is none; 1 where it is due once; the id of the job, 16 bytes;
 --      the job's header, whose times are put in here, and its body.
 --      Policy, limit, whether it is due once and the job are as the definition of that revision says.
@@ -105,12 +106,7 @@ local function add(job, header, body)
   if alone then
     add_solo(entry, priority, false)
   else
-    local list = pushed[priority + 1]
-    if not list then
-      list = {}
-      pushed[priority + 1] = list
-    end
-    list[#list + 1] = entry
+    push(pushed, priority + 1, entry)
   end
   arrived = arrived + 1
 end

@@ -42,7 +42,7 @@ end
 local is_time = now >= tonumber(argv[2]) and now <= tonumber(argv[3])
 local stored = call('HMGET', schedules, unpack(ids))
 local ready, made, before = {}, {}, {}
-local first, first_jobs, later, later_runs = {}, {}, {}, {}
+local ready_jobs, later, later_runs = {}, {}, {}
 for i = 1, count do
   local state, after = stored[i], argv[where[i] + 1]
   if state ~= after then
@@ -53,11 +53,9 @@ for i = 1, count do
       is_as_read = revision == same and version + 1 == following
     end
     if is_as_read then
-      ready[#ready + 1] = i
       made[i], before[i] = sub(after, 1, 16), sub(state, 1, 16)
-      if before[i] == NO_JOB then
-        first[#first + 1], first_jobs[#first + 1] = i, made[i]
-      elseif not may_overlap[i] then
+      ready[#ready + 1], ready_jobs[#ready + 1] = i, made[i]
+      if before[i] ~= NO_JOB and not may_overlap[i] then
         later[#later + 1], later_runs[#later + 1] = i, before[i]
       end
     else
@@ -66,19 +64,19 @@ for i = 1, count do
   end
 end
 
--- A schedule that has no run yet may have had one before it was removed and made again.
+-- An earlier definition of the schedule may have made the job.
 local is_left = {}
-if #first > 0 then
-  local known = call('HMGET', jobs, unpack(first_jobs))
-  for n = 1, #first do is_left[first[n]] = known[n] and true end
+if #ready > 0 then
+  local known = call('HMGET', jobs, unpack(ready_jobs))
+  for n = 1, #ready do is_left[ready[n]] = known[n] and true end
 end
--- Of the others, the run before is over, where it may not be overlapped.
+-- The run before is over, where it may not be overlapped.
 if #later > 0 then
   local ended = call('HMGET', runs, unpack(later_runs))
   for n = 1, #later do
     -- As lib/ends.lua writes it: a capital.
     local how = ended[n] and byte(ended[n])
-    is_left[later[n]] = not how or how > 90
+    if not how or how > 90 then is_left[later[n]] = true end
   end
 end
 
@@ -107,12 +105,7 @@ for n = 1, #ready do
     if alone then
       add_solo(entry, priority, false)
     else
-      local list = pushed[priority + 1]
-      if not list then
-        list = {}
-        pushed[priority + 1] = list
-      end
-      list[#list + 1] = entry
+      push(pushed, priority + 1, entry)
     end
   end
 end

@@ -5,6 +5,16 @@
 local waiting = { wait0, wait1, wait2, wait3, wait4 }
 local STEP = 1000
 
+-- Gathers an entry for a place.
+local function push(lists, place, entry)
+  local list = lists[place]
+  if not list then
+    list = {}
+    lists[place] = list
+  end
+  list[#list + 1] = entry
+end
+
 -- In `solo`, the score orders by priority, and within it by a number that rises at the back and
 -- falls at the front.
 local SOLO_BAND = 2 ^ 50
@@ -53,12 +63,7 @@ local function promote(now)
     if place >= 5 then
       add_solo(entry, place - 5, false)
     else
-      local list = lists[place + 1]
-      if not list then
-        list = {}
-        lists[place + 1] = list
-      end
-      list[#list + 1] = entry
+      push(lists, place + 1, entry)
     end
   end
   for place = 1, 5 do

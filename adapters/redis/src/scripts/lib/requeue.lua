@@ -6,15 +6,6 @@
 local stored, front, back, later, gone, gone_ids, gone_states = {}, {}, {}, {}, {}, {}, {}
 local arrived, earliest = 0, nil
 
-local function push(lists, priority, entry)
-  local list = lists[priority]
-  if not list then
-    list = {}
-    lists[priority] = list
-  end
-  list[#list + 1] = entry
-end
-
 -- Takes a job on: `to` is F (waits ahead of all others of its priority), B (behind them), L
 -- (delayed until due_at) or the state in which it ends.
 local function move(id, env, job, to, report, max_crashes, keep, now)
