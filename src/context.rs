@@ -129,7 +129,8 @@ impl JobContext {
         self.0.crashes
     }
 
-    /// When the store accepted the job, by the store's clock.
+    /// When the store accepted the job, by the store's clock. It may say some milliseconds less, as
+    /// [`JobRecord::enqueued_at`](crate::JobRecord::enqueued_at) tells.
     pub fn enqueued_at(&self) -> Timestamp {
         self.0.enqueued_at
     }

@@ -183,7 +183,8 @@ pub struct Claimed {
     pub attempts: u32,
     /// Claims whose worker vanished before this one.
     pub crashes: u32,
-    /// When the store accepted the job.
+    /// When the store accepted the job, as [`JobRecord::enqueued_at`](crate::JobRecord::enqueued_at)
+    /// says it.
     pub enqueued_at: Timestamp,
     /// When it became due for this attempt.
     pub due_at: Timestamp,

@@ -318,7 +318,8 @@ pub struct JobRecord {
     pub attempts: u32,
     /// How many claims ended with a vanished worker.
     pub crashes: u32,
-    /// When the store accepted it.
+    /// When the store accepted it, by its clock: never later than it did. It may be earlier, by a
+    /// second at most, where whoever enqueues reckons what time it is for the store.
     pub enqueued_at: Timestamp,
     /// When it may run, or might have.
     pub due_at: Timestamp,

@@ -287,7 +287,7 @@ impl Store {
         let mut cmd = script::ENQUEUE.call(&queue.keys, &queue.keys.lane(lane));
         cmd.arg(number).arg(LANE_TTL_MS).arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
-        let now = queue.reckoning.now();
+        let now = queue.reckoning.now().unwrap_or_default();
         cmd.arg(now.as_millis());
         for run in jobs.chunk_by(|a, b| a.kind == b.kind) {
             let kind = run[0].kind;
@@ -351,7 +351,7 @@ impl Store {
         deadline: Instant,
     ) -> Result<bool> {
         let named = Named { priority: job.kind.priority, ..queue.keys.lane(lane) };
-        let now = queue.reckoning.now();
+        let now = queue.reckoning.now().unwrap_or_default();
         let mut cmd = script::PUSH.call(&queue.keys, &named);
         cmd.arg(number).arg(LANE_TTL_MS).arg(now.as_millis());
         add_job(&mut cmd, job, &job.kind.header(now));

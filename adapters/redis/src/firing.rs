@@ -280,8 +280,10 @@ impl Store {
         let due = |fire: &ToFire<'_>| fire.known.schedule.due(fire.firing.occurrence);
         let all_due = firings.iter().map(due).max();
         let until = firings.iter().filter_map(|fire| fire.firing.until).min();
-        // No job is accepted before it is due, whatever one reckons.
-        let now = all_due.into_iter().chain([queue.reckoning.now()]).max().unwrap_or_default();
+        // No job is accepted before it is due, whatever one reckons. Who reckons nothing leaves it to
+        // the server.
+        let now = queue.reckoning.now().map(|now| all_due.map_or(now, |due| due.max(now)));
+        let now = now.unwrap_or_default();
         cmd.arg(self.settings.max_crashes.max(1))
             .arg(ms(all_due))
             .arg(until.map_or(LAST_MS, |until| ms(Some(until))))

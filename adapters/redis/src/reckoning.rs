@@ -19,10 +19,11 @@ impl Reckoning {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((said, Instant::now()));
     }
 
-    /// What time it is for the server, or a little earlier: an answer takes its time to come.
-    pub(crate) fn now(&self) -> Timestamp {
+    /// What time it is for the server, or a little earlier: an answer takes its time to come. Nothing
+    /// where it has said none yet.
+    pub(crate) fn now(&self) -> Option<Timestamp> {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.map_or(Timestamp::from_millis(0), |(said, at)| said + whole_millis(at.elapsed()))
+        last.map(|(said, at)| said + whole_millis(at.elapsed()))
     }
 }
 

@@ -116,6 +116,11 @@ impl Kit {
         self.factory.time() == Time::Simulated
     }
 
+    /// How much earlier than it did a store may say that it accepted a job.
+    pub(super) fn reckoned(&self) -> Duration {
+        if self.is_exact() { Duration::ZERO } else { Duration::from_secs(1) }
+    }
+
     /// Lets so many units pass, while nobody sweeps.
     pub(super) async fn pass(&self, units: u32) {
         sleep(self.units(units)).await;

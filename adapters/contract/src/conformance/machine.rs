@@ -166,7 +166,7 @@ impl Player {
                 settings.keep_dead = Retention { age: long, count: 4 };
             })
             .await;
-        let model = Model::new(kit.queue.clone(), kit.settings);
+        let model = Model::new(kit.queue.clone(), kit.settings, kit.reckoned());
         let processes = [kit.another().await, kit.another().await];
         let workers = (0..WORKERS).map(|_| Hand::new(&kit)).collect();
         Self {
@@ -284,7 +284,10 @@ impl Player {
     async fn enqueue_wanted(&mut self, wanted: &[Wanted]) -> Played {
         let mut batch = Vec::new();
         for wanted in wanted {
-            let mut spec = self.kit.after(wanted.delay);
+            let mut spec = match wanted.delay {
+                0 => self.kit.new_job(),
+                units => self.kit.after(units),
+            };
             spec.priority = wanted.priority;
             spec.keep_result = wanted.keep_result.map(|units| self.kit.units(units));
             batch.push(spec);

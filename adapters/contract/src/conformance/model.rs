@@ -15,9 +15,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{
-    AttemptReport, CancelJob, Counts, Enqueued, FailureKind, Firing, Incarnation, JobId, JobRecord,
+    AttemptReport, CancelJob, Counts, Due, Enqueued, FailureKind, Firing, Incarnation, JobId, JobRecord,
     JobSpec, JobState, Operated, QueueName, Retention, ScheduleId, ScheduleRecord, StoreSettings,
     Timestamp,
 };
@@ -59,7 +60,7 @@ impl Span {
         self.from <= moment && moment <= self.to
     }
 
-    fn after(self, delay: std::time::Duration) -> Self {
+    fn after(self, delay: Duration) -> Self {
         Self { from: self.from + delay, to: self.to + delay }
     }
 }
@@ -68,6 +69,8 @@ impl Span {
 #[derive(Debug)]
 pub(super) struct Model {
     queue: QueueName,
+    /// How much earlier than it did the store may say that it accepted a job.
+    reckoned: Duration,
     settings: StoreSettings,
     jobs: BTreeMap<JobId, Job>,
     lives: BTreeMap<Incarnation, Life>,
@@ -126,9 +129,10 @@ enum Said {
 }
 
 impl Model {
-    pub(super) fn new(queue: QueueName, settings: StoreSettings) -> Self {
+    pub(super) fn new(queue: QueueName, settings: StoreSettings, reckoned: Duration) -> Self {
         Self {
             queue,
+            reckoned,
             settings,
             jobs: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -162,7 +166,11 @@ impl Model {
     }
 
     fn add(&mut self, spec: Arc<JobSpec>, when: Span) {
-        let due = Span { from: spec.due.at(when.from), to: spec.due.at(when.to) };
+        let accepted = Span { from: when.from - self.reckoned, to: when.to };
+        let due = match spec.due {
+            Due::Now => accepted,
+            due => Span { from: due.at(when.from), to: due.at(when.to) },
+        };
         let state = if due.to > when.to { JobState::Delayed } else { JobState::Waiting };
         let place = self.behind(when);
         let job = Job {
@@ -176,7 +184,7 @@ impl Model {
             generation: None,
             moved: true,
             became_due: false,
-            enqueued: when,
+            enqueued: accepted,
             due,
             finished: None,
             place,

@@ -66,3 +66,17 @@ async fn what_was_planned_together_of_one_schedule_is_fired_without_reading_it_a
     let now = calls();
     assert_eq!([0, 1, 2].map(|at| now[at] - before[at]), [1, 0, 2]);
 }
+
+#[tokio::test]
+async fn who_fires_late_without_knowing_the_time_leaves_it_to_the_server() {
+    let world = World::new();
+    let adapter = world.adapter();
+    let before = adapter.ping().await.unwrap().now;
+    let due = before - Duration::from_millis(500);
+    adapter.schedule(schedule("late", &work()), Some(due)).await.unwrap();
+    let record = adapter.scheduled_job(&ScheduleId::new("late").unwrap()).await.unwrap().unwrap();
+    let fired = adapter.fire(&[Firing::new(&record, due, Some(before))]).await.unwrap();
+    let [Fired::Job(job)] = fired[..] else { panic!("it made no job: {fired:?}") };
+    let job = adapter.job(&work(), job).await.unwrap().unwrap();
+    assert!(before <= job.enqueued_at && job.enqueued_at == job.due_at);
+}
