@@ -366,7 +366,7 @@ impl Store {
 }
 
 /// Adds a job's id and its envelope to a call.
-fn add_job(cmd: &mut Cmd, job: &NewJob<'_>, header: &[u8]) {
+pub(crate) fn add_job(cmd: &mut Cmd, job: &NewJob<'_>, header: &[u8]) {
     cmd.arg(job.id().as_bytes());
     let mut envelope = cmd.bufmut_for_next_arg(header.len() + job.body_len());
     envelope.put_slice(header);

@@ -15,6 +15,7 @@ use shiftwork_adapter::{
 };
 use tracing::warn;
 
+use crate::enqueue::add_job;
 use crate::envelope::NewJob;
 use crate::keys::Named;
 use crate::reply::Reply;
@@ -275,7 +276,7 @@ impl Store {
             .map(|stored| Known::of(&stored)))
     }
 
-    fn fire_plain_command(&self, queue: &Queue, firings: &[ToFire<'_>]) -> Cmd {
+    fn fire_plain_command<'a>(&self, queue: &Queue, firings: &[ToFire<'a>]) -> Cmd {
         let mut cmd = script::FIRE_PLAIN.call(&queue.keys, &Named::default());
         let due = |fire: &ToFire<'_>| fire.known.schedule.due(fire.firing.occurrence);
         let all_due = firings.iter().map(due).max();
@@ -284,19 +285,35 @@ impl Store {
         // the server.
         let now = queue.reckoning.now().map(|now| all_due.map_or(now, |due| due.max(now)));
         let now = now.unwrap_or_default();
+        let versions: Vec<_> = firings.iter().map(|fire| fire.known.version()).collect();
+        let run_before = |fire: &ToFire<'_>| match fire.known.schedule.overlap {
+            _ if fire.known.last_job() == [0; 16] => b'n',
+            Overlap::Allow => b'a',
+            _ => b's',
+        };
+        let runs_before: Vec<_> = firings.iter().map(run_before).collect();
+        let job = |fire: &ToFire<'a>| NewJob::fired(fire.firing, &fire.known.schedule);
+        let jobs: Vec<_> = firings.iter().map(job).collect();
+        let are_alike = jobs.windows(2).all(|pair| pair[0].kind == pair[1].kind);
+        let kind = jobs.first().filter(|_| are_alike).map(|job| job.kind.header(now));
+        let alike = kind.map_or_else(Vec::new, |header| [&header[2..3], &header[5..9]].concat());
         cmd.arg(self.settings.max_crashes.max(1))
             .arg(ms(all_due))
             .arg(until.map_or(LAST_MS, |until| ms(Some(until))))
-            .arg(now.as_millis());
-        let may_overlap = |fire: &ToFire<'_>| fire.known.schedule.overlap == Overlap::Allow;
-        for run in firings.chunk_by(|a, b| may_overlap(a) == may_overlap(b)) {
-            cmd.arg(if may_overlap(&run[0]) { "a" } else { "s" }).arg(run.len());
-            for ToFire { known, firing, after, .. } in run {
-                let job = NewJob::fired(firing, &known.schedule);
-                let mut envelope = job.kind.header(now).to_vec();
-                envelope.reserve_exact(job.body_len());
-                job.put_body(&mut envelope);
-                cmd.arg(firing.schedule.as_str()).arg(after).arg(envelope);
+            .arg(now.as_millis())
+            .arg(versions.concat())
+            .arg(&runs_before)
+            .arg(ms(firings.iter().filter_map(|fire| fire.firing.run).min()))
+            .arg(alike);
+        for fire in firings {
+            cmd.arg(fire.firing.schedule.as_str()).arg(&fire.after);
+        }
+        for job in &jobs {
+            add_job(&mut cmd, job, &job.kind.header(now));
+        }
+        if runs_before.iter().any(|before| *before != b'n') {
+            for fire in firings {
+                cmd.arg(fire.known.last_job());
             }
         }
         cmd

@@ -509,6 +509,16 @@ impl Known {
         Self { revision: record.revision, schedule, state: state.as_slice().into() }
     }
 
+    /// Its revision and how often it was written, as they are stored; of them, it has one state.
+    pub(crate) fn version(&self) -> &[u8] {
+        self.state.get(REVISION.start..VERSION.end).unwrap_or_default()
+    }
+
+    /// The job of its last run, as it is stored: zeros where there is none.
+    pub(crate) fn last_job(&self) -> &[u8] {
+        self.state.get(..16).unwrap_or_default()
+    }
+
     /// The same schedule in another state.
     pub(crate) fn with(&self, state: &[u8]) -> Self {
         Self { state: state.into(), ..self.clone() }
@@ -529,9 +539,11 @@ impl Known {
             && record.queued.is_none()
             && schedule.limit.is_none_or(|limit| record.fired + 1 < limit.get())
             && !matches!(schedule.timing, Timing::Once { .. });
+        // Else there may be a job of it.
+        let is_new = record.last.is_none_or(|last| last.occurrence < run);
         let is_rewound = record.passed.is_some_and(|passed| passed.resume.is_some());
         let is_alone = schedule.overlap == Overlap::Allow || record.by_hand.is_none();
-        if !is_as_read || !is_plain || is_rewound || !is_alone {
+        if !is_as_read || !is_plain || !is_new || is_rewound || !is_alone {
             return None;
         }
         // By the places that `scripts/lib/schedule.lua` draws, counted from 0; as `fire.lua` does.

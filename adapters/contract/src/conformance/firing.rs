@@ -1,13 +1,14 @@
 //! Each occurrence of a schedule makes at most one job, whoever fires it and however often.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::kit::ids;
 use super::schedules::id;
 use super::{Kit, case_list};
 use crate::{
-    Defined, Fired, Firing, JobId, JobState, LastRun, Outcome, Overlap, Priority, Schedule,
-    ScheduleRecord, ScheduledBy, Scope, Timestamp, Timing, Trigger,
+    Defined, Fired, Firing, JobAdapter, JobId, JobState, LastRun, Outcome, Overlap, Priority,
+    Schedule, ScheduleRecord, ScheduledBy, Scope, Timestamp, Timing, Trigger,
 };
 
 case_list! {
@@ -27,6 +28,7 @@ case_list! {
     a_firing_with_another_next_occurrence_is_stale,
     a_firing_that_comes_too_late_is_stale,
     what_an_earlier_definition_has_made_is_not_made_again_after_others,
+    what_was_made_before_a_schedule_went_back_is_not_made_again,
     a_firing_of_a_cancelled_schedule_is_stale,
     a_firing_of_a_disabled_schedule_is_stale,
     a_firing_of_a_changed_schedule_is_stale_and_the_change_holds,
@@ -60,6 +62,7 @@ case_list! {
     in_a_batch_a_firing_overlaps_the_one_before_it,
     firings_after_one_that_is_early_change_nothing,
     one_stale_firing_does_not_touch_its_neighbours,
+    in_a_batch_each_is_fired_by_what_has_become_of_its_schedule,
     two_schedules_due_at_once_make_two_jobs,
     an_empty_batch_does_nothing,
 }
@@ -227,6 +230,27 @@ async fn what_an_earlier_definition_has_made_is_not_made_again_after_others(kit:
     assert_eq!(kit.fire_one(again).await, made);
     assert_eq!(kit.count().await.waiting, 2, "one for each occurrence");
     assert_eq!(kit.worker().claim(5).await.len(), 2);
+}
+
+async fn what_was_made_before_a_schedule_went_back_is_not_made_again(kit: Kit) {
+    let third = kit.now().await;
+    let at = |number: u64| third - Duration::from_millis(1000 * (3 - number));
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Allow;
+    kit.define(schedule.clone(), Some(third)).await;
+    let later = third + kit.units(6000);
+    let made = kit.fire_one(Firing::new(&kit.only_schedule().await, third, Some(later))).await;
+    // By a clock that was set back, say.
+    schedule.limit = NonZeroU64::new(100);
+    kit.define(schedule, Some(at(1))).await;
+    for number in [1, 2] {
+        let firing = Firing::new(&kit.only_schedule().await, at(number), Some(at(number + 1)));
+        assert!(matches!(kit.fire_one(firing).await, Fired::Job(_)));
+    }
+    let again = Firing::new(&kit.only_schedule().await, third, Some(later));
+    assert_eq!(kit.fire_one(again).await, made);
+    assert_eq!(kit.count().await.waiting, 3, "one for each occurrence");
+    assert_eq!(kit.worker().claim(5).await.len(), 3);
 }
 
 async fn a_firing_that_comes_too_late_is_stale(kit: Kit) {
@@ -724,6 +748,69 @@ async fn one_stale_firing_does_not_touch_its_neighbours(kit: Kit) {
     let fired = kit.fire(&[stale, good]).await.expect("the store fires");
     assert_eq!(fired[0], Fired::Stale);
     assert!(matches!(fired[1], Fired::Job(_)));
+}
+
+async fn in_a_batch_each_is_fired_by_what_has_become_of_its_schedule(kit: Kit) {
+    let start = kit.now().await;
+    let at = |number: u64| start + Duration::from_millis(number);
+    let fire = async |process: &dyn JobAdapter, name: &str, number: u64| {
+        let record = kit.schedule_of(&id(name)).await;
+        let firing = Firing::new(&record, at(number), Some(at(number + 1)));
+        process.fire(&[firing]).await.expect("the store fires")[0]
+    };
+    let define = async |name: &str, overlap: Overlap, next: u64| {
+        let mut schedule = kit.every_minute(name);
+        schedule.overlap = overlap;
+        if name == "urgent" {
+            schedule.template.priority = Priority::Critical;
+        }
+        kit.define(schedule, Some(at(next))).await;
+    };
+    let before = ["beside", "over", "running"];
+    for (name, overlap) in before.iter().zip([Overlap::Allow, Overlap::Skip, Overlap::Skip]) {
+        define(name, overlap, 0).await;
+        assert!(matches!(fire(&*kit.adapter, name, 0).await, Fired::Job(_)));
+    }
+    let mut worker = kit.worker();
+    let claimed = worker.claim(3).await;
+    worker.settle(&claimed[1], Outcome::Complete).await;
+    kit.pass(1).await;
+    define("again", Overlap::Allow, 1).await;
+    fire(&*kit.adapter, "again", 1).await;
+    kit.cancel(&id("again")).await.expect("the store cancels");
+    for name in ["first", "urgent", "again", "changed", "fired"] {
+        define(name, Overlap::Allow, 1).await;
+    }
+
+    let all = ["first", "beside", "over", "running", "urgent", "again", "changed", "fired"];
+    let mut batch = Vec::new();
+    for name in all {
+        let record = kit.schedule_of(&id(name)).await;
+        batch.push(Firing::new(&record, at(1), Some(at(2))));
+    }
+    kit.pause_schedule(&id("changed")).await.expect("the store pauses");
+    fire(&*kit.another().await, "fired", 1).await;
+    let job = |name: &str| JobId::of_occurrence(&id(name), at(1));
+    let expected = all.map(|name| match name {
+        "running" => Fired::Overlapped,
+        "changed" => Fired::Stale,
+        name => Fired::Job(job(name)),
+    });
+    assert_eq!(kit.fire(&batch).await.expect("the store fires"), expected);
+    for name in all {
+        let record = kit.schedule_of(&id(name)).await;
+        let last = record.last.map(|last| last.occurrence);
+        let (next, ran) = match name {
+            "changed" => (at(1), None),
+            "running" => (at(2), Some(at(0))),
+            _ => (at(2), Some(at(1))),
+        };
+        assert_eq!((record.next, last), (Some(next), ran), "{name}");
+    }
+    let counts = kit.count().await;
+    assert_eq!((counts.waiting, counts.active), (6, 2));
+    let waited = ids(&kit.worker().claim(10).await);
+    assert_eq!(waited, ["urgent", "again", "fired", "first", "beside", "over"].map(job));
 }
 
 async fn two_schedules_due_at_once_make_two_jobs(kit: Kit) {

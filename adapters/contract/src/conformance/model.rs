@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    AttemptReport, CancelJob, Counts, Due, Enqueued, FailureKind, Firing, Incarnation, JobId, JobRecord,
-    JobSpec, JobState, Operated, QueueName, Retention, ScheduleId, ScheduleRecord, StoreSettings,
-    Timestamp,
+    AttemptReport, CancelJob, Counts, Due, Enqueued, FailureKind, Firing, Incarnation, JobId,
+    JobRecord, JobSpec, JobState, Operated, QueueName, Retention, ScheduleId, ScheduleRecord,
+    StoreSettings, Timestamp,
 };
 
 mod exchange;

@@ -162,6 +162,7 @@ local function fire(at)
     -- Where the job is known already, an earlier definition of the schedule has made it.
     if not env then add(job, argv[at + 2], argv[at + 3]) end
     begin_run(job, s.job)
+    if run < s.last then remember_made(s.last) end
     s.job, s.last, s.made_by, s.fired = job, run, made_by, s.fired + 1
   elseif answer == 'queued' then
     s.queued = run
@@ -222,6 +223,7 @@ for _, id in ipairs(done) do
   call('HDEL', schedules, id)
   call('HDEL', definitions, id)
   call('ZREM', due_schedules, id)
+  remember_made(s.last)
   retired = math.max(retired, s.revision)
   for _, job in ipairs({ s.job, s.hand }) do
     gone_runs[#gone_runs + 1] = job

@@ -3,17 +3,25 @@
 --
 -- ARGV 1 crashes allowed  2 when all of them are due, and 3 until when all of them are right, ms
 --      4 the time by the sender's reckoning, ms, which is no later than the server's
---      then for each run of firings that are alike: a where a run may overlap another of its
---      schedule, else s; how many follow; then of each three:
---      the id of the schedule, the state that it has afterwards, and the job's envelope, accepted
---      and due at 4. The job's id is in that state; the state before is that of the version before.
+--      5 the revisions and versions of their schedules as they were read, 16 bytes each
+--      6 of each one letter, for the run before: n there is none, a it may be overlapped, s it may
+--      not
+--      7 the first of the occurrences that jobs are made for, ms; each is later than the last of its
+--      schedule
+--      8 the priority and the stamp of all their jobs, or nothing where those differ
+--      then of each the id of the schedule and the state that it has afterwards;
+--      then of each the id of the job and its envelope, accepted and due at 4;
+--      then, unless 6 has only n, of each the job of the run before.
 --      No schedule is named twice.
 --
--- Returns {now, positions of those left to fire.lua, counted from 1 over all runs}.
+-- Returns {now, positions of those left to fire.lua, counted from 1}.
 --
 -- Invariant: as in fire.lua, but for `due_schedules`, where a schedule stays as it was: due.lua moves
 --      it on. Resent, a schedule has the state that it has afterwards. Where that was
 --      changed again, fire.lua knows the firing. Time is the server's, as in enqueue.lua.
+--
+-- What stands together in ARGV is what the commands take: where all fire, as is nearly always so, it
+-- is handed on as it came.
 
 -- @include chunks
 -- @include clock
@@ -23,100 +31,125 @@
 
 local GOOD_RECKONING_MS = 1000
 local argv, call, sub, byte = ARGV, redis.call, string.sub, string.byte
-local unpack_from = struct.unpack
+local versions, before = argv[5], argv[6]
+local count = #before
+-- In front of the schedules, the jobs and the runs before.
+local SCHEDULES = 8
+local JOBS = SCHEDULES + 2 * count
+local BEFORE = JOBS + 2 * count
+local has_before = #argv > BEFORE
 local left = {}
 
--- Where of each the arguments are, and whether it may overlap.
-local ids, where, may_overlap = {}, {}, {}
-local count, at = 0, 5
-while at <= #argv do
-  local may, last = argv[at] == 'a', at + 1 + 3 * argv[at + 1]
-  for place = at + 2, last, 3 do
-    count = count + 1
-    ids[count], where[count], may_overlap[count] = argv[place], place, may
-  end
-  at = last + 1
+local ids, made = {}, {}
+for i = 1, count do
+  ids[i], made[i] = argv[SCHEDULES + 2 * i - 1], argv[JOBS + 2 * i - 1]
 end
 
 -- Those whose schedule is as it was read.
+local ready = {}
 local is_time = now >= tonumber(argv[2]) and now <= tonumber(argv[3])
-local stored = call('HMGET', schedules, unpack(ids))
-local ready, made, before = {}, {}, {}
-local ready_jobs, later, later_runs = {}, {}, {}
+local stored, found = call('HMGET', schedules, unpack(ids)), {}
 for i = 1, count do
-  local state, after = stored[i], argv[where[i] + 1]
-  if state ~= after then
-    local is_as_read = false
-    if state and is_time then
-      local revision, version = unpack_from('>I8I8', state, REVISION_AT)
-      local same, following = unpack_from('>I8I8', after, REVISION_AT)
-      is_as_read = revision == same and version + 1 == following
-    end
-    if is_as_read then
-      made[i], before[i] = sub(after, 1, 16), sub(state, 1, 16)
-      ready[#ready + 1], ready_jobs[#ready + 1] = i, made[i]
-      if before[i] ~= NO_JOB and not may_overlap[i] then
-        later[#later + 1], later_runs[#later + 1] = i, before[i]
-      end
-    else
-      left[#left + 1] = i
-    end
+  found[i] = stored[i] and sub(stored[i], REVISION_AT, VERSION_END) or ''
+end
+local are_as_read = is_time and table.concat(found) == versions
+for i = 1, count do
+  if are_as_read or is_time and found[i] == sub(versions, 16 * i - 15, 16 * i) then
+    ready[#ready + 1] = i
+  elseif stored[i] ~= argv[SCHEDULES + 2 * i] then
+    left[#left + 1] = i
   end
 end
 
--- An earlier definition of the schedule may have made the job.
-local is_left = {}
-if #ready > 0 then
-  local known = call('HMGET', jobs, unpack(ready_jobs))
-  for n = 1, #ready do is_left[ready[n]] = known[n] and true end
+-- A job that is known was made by an earlier definition of its schedule, or before that went back. A
+-- run before may have to be over, and is not.
+local is_left
+local function leave(which)
+  is_left = is_left or {}
+  is_left[which] = true
 end
--- The run before is over, where it may not be overlapped.
-if #later > 0 then
-  local ended = call('HMGET', runs, unpack(later_runs))
-  for n = 1, #later do
+if #ready > 0 and tonumber(argv[7]) <= tonumber(call('HGET', meta, 'made_upto') or NONE) then
+  local known = call('HMGET', jobs, unpack(made))
+  for i = 1, count do
+    if known[i] then leave(i) end
+  end
+end
+if #ready > 0 and string.find(before, 's', 1, true) then
+  local which, asked = {}, {}
+  for n = 1, #ready do
+    local i = ready[n]
+    if byte(before, i) == 115 then which[#which + 1], asked[#asked + 1] = i, argv[BEFORE + i] end
+  end
+  local ended = #asked > 0 and call('HMGET', runs, unpack(asked)) or {}
+  for n = 1, #asked do
     -- As lib/ends.lua writes it: a capital.
     local how = ended[n] and byte(ended[n])
-    if not how or how > 90 then is_left[later[n]] = true end
+    if not how or how > 90 then leave(which[n]) end
   end
 end
+if is_left then
+  local still = {}
+  for n = 1, #ready do
+    local i = ready[n]
+    if is_left[i] then left[#left + 1] = i else still[#still + 1] = i end
+  end
+  ready = still
+end
 
-local age = now - argv[4]
-local times
-if age < 0 or age > GOOD_RECKONING_MS then times = struct.pack('>I8I8', now, now) end
-local alone = must_run_alone(0, tonumber(argv[1]))
-local created, states, begun, over, pushed = {}, {}, {}, {}, {}
-local new = 0
-local to_wake = #ready > 0 and promote(now) or 0
-for n = 1, #ready do
-  local i = ready[n]
-  if is_left[i] then
-    left[#left + 1] = i
-  else
-    local id, job, env, last = ids[i], made[i], argv[where[i] + 2], before[i]
-    -- Bytes 18 to 33, as lib/envelope.lua draws it.
-    if times then env = sub(env, 1, 17) .. times .. sub(env, 34) end
-    local second = 2 * new + 2
-    new = new + 1
-    created[second - 1], created[second] = job, env
-    states[second - 1], states[second] = id, argv[where[i] + 1]
-    begun[second - 1], begun[second] = job, 'p'
-    if last ~= NO_JOB then over[#over + 1] = last end
-    local entry, priority = job .. sub(env, 6, 9), byte(env, 3) - 48
-    if alone then
-      add_solo(entry, priority, false)
+local to_wake = 0
+if #ready > 0 then
+  to_wake = promote(now)
+  local alone, alike = must_run_alone(0, tonumber(argv[1])), argv[8]
+  local pushed, begun = {}, {}
+  local list, stamp
+  if alike ~= '' and not alone then
+    list, stamp = {}, sub(alike, 2)
+    pushed[byte(alike) - 47] = list
+  end
+  for n = 1, #ready do
+    local i = ready[n]
+    local job = made[i]
+    if list then
+      list[n] = job .. stamp
     else
-      push(pushed, priority + 1, entry)
+      local env = argv[JOBS + 2 * i]
+      local entry, priority = entry_of(job, env), byte(env, 3) - 48
+      if alone then
+        add_solo(entry, priority, false)
+      else
+        push(pushed, priority + 1, entry)
+      end
     end
+    begun[2 * n - 1], begun[2 * n] = job, 'p'
   end
-end
 
-call_in_chunks('HSET', jobs, created)
-for place = 1, 5 do
-  if pushed[place] then call_in_chunks('RPUSH', waiting[place], pushed[place]) end
+  local age = now - argv[4]
+  local is_timely = age >= 0 and age <= GOOD_RECKONING_MS
+  if is_timely and #ready == count then
+    call('HSET', jobs, unpack(argv, JOBS + 1, BEFORE))
+    call('HSET', schedules, unpack(argv, SCHEDULES + 1, JOBS))
+    if has_before then call('HDEL', runs, unpack(argv, BEFORE + 1, BEFORE + count)) end
+  else
+    local times = not is_timely and struct.pack('>I8I8', now, now)
+    local created, states, over = {}, {}, {}
+    for n = 1, #ready do
+      local i = ready[n]
+      local env = argv[JOBS + 2 * i]
+      -- Bytes 18 to 33, as lib/envelope.lua draws it.
+      if times then env = sub(env, 1, 17) .. times .. sub(env, 34) end
+      created[2 * n - 1], created[2 * n] = made[i], env
+      states[2 * n - 1], states[2 * n] = ids[i], argv[SCHEDULES + 2 * i]
+      if has_before then over[n] = argv[BEFORE + i] end
+    end
+    call_in_chunks('HSET', jobs, created)
+    call_in_chunks('HSET', schedules, states)
+    call_in_chunks('HDEL', runs, over)
+  end
+  for place = 1, 5 do
+    if pushed[place] then call_in_chunks('RPUSH', waiting[place], pushed[place]) end
+  end
+  call_in_chunks('HSET', runs, begun)
+  to_wake = to_wake + #ready
 end
-call_in_chunks('HSET', schedules, states)
-call_in_chunks('HDEL', runs, over)
-call_in_chunks('HSET', runs, begun)
-to_wake = to_wake + new
 -- @include wake
 return { now, left }

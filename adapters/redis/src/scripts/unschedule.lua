@@ -17,6 +17,7 @@ redis.call('HDEL', schedules, ARGV[1])
 redis.call('HDEL', definitions, ARGV[1])
 redis.call('ZREM', due_schedules, ARGV[1])
 redis.call('HDEL', runs, s.job, s.hand)
+remember_made(s.last)
 local retired = tonumber(redis.call('HGET', meta, 'retired') or 0)
 if revision > retired then redis.call('HSET', meta, 'retired', whole(revision)) end
 return revision

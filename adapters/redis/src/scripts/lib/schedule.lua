@@ -14,7 +14,7 @@
 --
 -- Of one revision and version, a schedule has one state.
 local STATE = '>c16c16i8i8i8i8i8I8I8I8I8I8c1c1c33'
-local REVISION_AT = 73
+local REVISION_AT, VERSION_END = 73, 88
 local PASSED, PASSED_AT = '>i8i8i8', 148
 local NONE = -9007199254740992
 local NO_JOB, NO_FIRING = string.rep('\0', 16), string.rep('\0', 33)
@@ -37,6 +37,14 @@ local function write_schedule(s)
     s.revision, s.version + 1, s.fired, s.overlapped, s.missed, s.enabled, s.paused, s.made_by)
   if s.upto == NONE then return state end
   return state .. struct.pack(PASSED, s.from, s.upto, s.resume)
+end
+
+-- Remembers of what is stored no more, or gone back, up to when it had jobs made: of a later occurrence
+-- than that and than its schedule's last, there is no job.
+local function remember_made(upto)
+  if upto > tonumber(redis.call('HGET', meta, 'made_upto') or NONE) then
+    redis.call('HSET', meta, 'made_upto', whole(upto))
+  end
 end
 
 -- When the next occurrence of what is stored is due, and the occurrence that is queued.
