@@ -81,6 +81,18 @@ pub struct Provenance {
     pub schedule: Option<ScheduledBy>,
 }
 
+impl Provenance {
+    /// What a schedule says of the job of an occurrence, but for the schedule: nobody asked for it, and
+    /// all that it causes is tied to it.
+    pub fn of_occurrence(job: JobId) -> Self {
+        Self {
+            actor: Some("system".into()),
+            correlation_id: Some(job.to_string()),
+            ..Self::default()
+        }
+    }
+}
+
 /// Whose data a job is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scope {

@@ -8,8 +8,8 @@ impl Schedule {
         let job = JobId::of_occurrence(&self.id, occurrence);
         let mut spec = self.job(job, occurrence);
         let provenance = spec.provenance_mut();
-        provenance.actor = Some("system".into());
-        provenance.correlation_id = Some(job.to_string());
+        let of_job = Provenance::of_occurrence(job);
+        (provenance.actor, provenance.correlation_id) = (of_job.actor, of_job.correlation_id);
         spec
     }
 

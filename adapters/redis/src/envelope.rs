@@ -13,6 +13,7 @@
 //! Numbers are big-endian.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use shiftwork_adapter::{
     AttemptReport, Claimed, Due, Firing, JobId, JobName, JobRecord, JobSpec, JobState, Payload,
-    Priority, Provenance, QueueName, Schedule, Timestamp,
+    Priority, Provenance, QueueName, Schedule, ScheduleId, ScheduledBy, Timestamp,
 };
 
 /// The version of all that is stored.
@@ -34,8 +35,13 @@ const HEADER: usize = 49;
 const MAX_MS: i64 = (1 << 53) - 1;
 
 /// What is rare about a job.
-#[derive(Default, Serialize, Deserialize)]
-struct Options {
+#[derive(Serialize, Deserialize)]
+struct Options<Id> {
+    /// Its schedule and occurrence, in ms: in front of all others, where `scripts/lib/ends.lua` looks
+    /// for it. They are missing in the provenance, which is [`Provenance::of_occurrence`] where it is
+    /// left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<(Id, i64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_after_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +158,7 @@ impl Kind {
 }
 
 fn options(spec: &JobSpec) -> Vec<u8> {
-    let JobSpec { due, attempts, timeout, keep_result, provenance, .. } = spec;
+    let JobSpec { id, due, attempts, timeout, keep_result, provenance, .. } = spec;
     let plain = *due == Due::Now
         && attempts.is_none()
         && timeout.is_none()
@@ -161,16 +167,36 @@ fn options(spec: &JobSpec) -> Vec<u8> {
     if plain {
         return Vec::new();
     }
+    let by = provenance.as_ref().and_then(|said| said.schedule.as_ref());
+    let said = provenance.as_ref().filter(|said| by.is_none() || !goes_without_saying(said, *id));
+    let mut said = said.cloned();
+    if let Some(said) = &mut said {
+        said.schedule = None;
+    }
     let options = Options {
+        by: by.map(|by| (&by.schedule, by.occurrence.as_millis())),
         due_after_ms: if let Due::After(delay) = due { Some(millis(*delay)) } else { None },
         due_at_ms: if let Due::At(at) = due { Some(at.as_millis()) } else { None },
         attempts: *attempts,
         timeout_ms: timeout.map(millis),
         keep_result_ms: keep_result.map(millis),
-        provenance: provenance.clone(),
+        provenance: said,
     };
     // There is no map in it whose keys could be no strings, and writing to memory does not fail.
     serde_json::to_vec(&options).unwrap_or_default()
+}
+
+/// Whether it is what a schedule says of the job of an occurrence.
+fn goes_without_saying(said: &Provenance, job: JobId) -> bool {
+    let Provenance { scope: None, actor: Some(actor), correlation_id: Some(correlated), .. } = said
+    else {
+        return false;
+    };
+    let mut id = [0; 36];
+    actor == "system"
+        && said.traceparent.is_none()
+        && write!(&mut id[..], "{job}").is_ok()
+        && correlated.as_bytes() == id
 }
 
 /// Whole milliseconds, rounded up.
@@ -243,7 +269,7 @@ impl Stored {
         let mut spec = JobSpec::new(id, name, Payload::from_json_bytes(payload));
         spec.priority = header.priority()?;
         if !options.is_empty() {
-            let options: Options = serde_json::from_slice(options)
+            let options: Options<ScheduleId> = serde_json::from_slice(options)
                 .map_err(|fault| Unreadable(format!("its options: {fault}")))?;
             spec.due = match options {
                 Options { due_at_ms: Some(at), .. } => Due::At(Timestamp::from_millis(at)),
@@ -254,6 +280,12 @@ impl Stored {
             spec.timeout = options.timeout_ms.map(Duration::from_millis);
             spec.keep_result = options.keep_result_ms.map(Duration::from_millis);
             spec.provenance = options.provenance;
+            if let Some((schedule, occurrence)) = options.by {
+                let occurrence = Timestamp::from_millis(occurrence);
+                let said =
+                    spec.provenance.get_or_insert_with(|| Provenance::of_occurrence(id).into());
+                said.schedule = Some(ScheduledBy { schedule, occurrence });
+            }
         }
         let report = match rest.0 {
             [] => None,

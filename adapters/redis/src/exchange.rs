@@ -22,7 +22,7 @@ const SOLO_WAITING: i64 = 4;
 const NEWER: i64 = 8;
 
 /// So many keys, the last of them, have a use only where a settlement is of a job of a schedule.
-const KEYS_OF_SCHEDULES: usize = 2;
+const KEYS_OF_SCHEDULES: usize = 3;
 
 /// So many before them, only where a settlement is none of a job that completed and is not kept.
 const KEYS_OF_OTHERS: usize = 4;

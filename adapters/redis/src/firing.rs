@@ -321,7 +321,7 @@ impl Store {
 
     fn fire_command(&self, queue: &Queue, firings: &[(usize, Known)], batch: &[Firing]) -> Cmd {
         let mut cmd = script::FIRE.call(&queue.keys, &Named::default());
-        cmd.arg(&self.names.schedules).arg(self.settings.max_crashes.max(1));
+        cmd.arg(self.settings.max_crashes.max(1));
         self.add_retention(&mut cmd);
         for (place, known) in firings {
             let (firing, schedule) = (&batch[*place], &known.schedule);

@@ -63,7 +63,7 @@ macro_rules! scripts {
 
 scripts! {
     EXCHANGE = "exchange" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle awaited
-        held turn sweepers completed dead results runs due_schedules);
+        held turn sweepers completed dead results schedules runs due_schedules);
     ENQUEUE = "enqueue" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle sweepers completed
         dead results lane);
     PUSH = "push" (jobs list delayed meta idle lane);
@@ -72,11 +72,11 @@ scripts! {
     SWEEP = "sweep" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
         sweepers completed dead results);
     RECOVER = "recover" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers suspects meta idle
-        completed dead results awaited held turn runs due_schedules);
+        completed dead results awaited held turn schedules runs due_schedules);
     LOOK = "look" (jobs wait0 wait1 wait2 wait3 wait4 delayed workers) holders;
     AWAIT = "await" (jobs awaited);
     CANCEL = "cancel" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed workers meta idle completed
-        dead results awaited runs due_schedules) holders;
+        dead results awaited schedules runs due_schedules) holders;
     REPLAY = "replay" (jobs wait0 wait1 wait2 wait3 wait4 solo delayed meta idle completed dead
         results runs);
     DISCARD = "discard" (jobs meta completed dead results);

@@ -8,7 +8,7 @@ use super::schedules::id;
 use super::{Kit, case_list};
 use crate::{
     DueInQueue, Fired, Firing, Outcome, Overlap, QueueName, ScheduleRecord, Timestamp, Timing,
-    Trigger,
+    Trigger, TriggerOverlap,
 };
 
 case_list! {
@@ -27,6 +27,8 @@ case_list! {
     with_jitter_it_is_due_when_the_schedule_says,
     what_is_queued_is_due_once_the_run_before_is_settled,
     what_is_queued_is_due_however_the_run_before_ends,
+    what_is_queued_is_due_once_the_last_of_several_runs_is_settled,
+    what_is_queued_is_not_due_while_its_schedule_is_paused,
     a_limit_that_is_used_up_leaves_nothing_due,
     a_store_without_schedules_has_nothing_due,
     another_process_is_told_the_same,
@@ -289,6 +291,37 @@ async fn what_is_queued_is_due_however_the_run_before_ends(kit: Kit) {
         end(&kit, Outcome::Complete).await;
         kit.cancel(&id("a")).await.expect("the store cancels");
     }
+}
+
+async fn what_is_queued_is_due_once_the_last_of_several_runs_is_settled(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    kit.define(schedule, Some(kit.now().await)).await;
+    let by_hand = || Trigger::new(id("a"), kit.by_hand_id(), kit.units(60));
+    kit.trigger(by_hand()).await.expect("the store triggers");
+    queue_one(&kit, "behind a run by hand").await;
+    let mut forced = by_hand();
+    forced.overlap = TriggerOverlap::Allow;
+    kit.trigger(forced.clone()).await.expect("the store triggers");
+    let mut worker = kit.worker();
+    let claimed = worker.claim(2).await;
+    assert_eq!(claimed[1].spec.id, forced.job);
+    worker.settle(&claimed[0], Outcome::Complete).await;
+    worker.settle(&claimed[1], Outcome::Complete).await;
+    assert_eq!(due_ids(&kit).await, ["a"]);
+}
+
+async fn what_is_queued_is_not_due_while_its_schedule_is_paused(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    kit.define(schedule, Some(kit.now().await)).await;
+    kit.fire_due("a").await;
+    let later = queue_one(&kit, "before it is paused").await;
+    kit.pause_schedule(&id("a")).await.expect("the store pauses");
+    end(&kit, Outcome::Complete).await;
+    assert_eq!(due(&kit).await, (Vec::new(), None));
+    kit.resume_schedule(&id("a"), Some(later)).await.expect("the store resumes");
+    assert_eq!(due_ids(&kit).await, ["a"]);
 }
 
 /// Fires the next occurrence of `a`, of which a run is not settled; answers the one after, which

@@ -62,5 +62,5 @@ if removed == 0 then redis.call('HINCRBY', meta, 'tombs', 1) end
 move(id, env, job, 'K', nil, tonumber(ARGV[2]), keep, now)
 flush_moves()
 announce(gone_ids)
-note_ends(gone_ids, gone_states)
+note_ends(gone_ids, gone_states, gone_envelopes)
 return { 'cancelled' }

@@ -1,6 +1,6 @@
 -- A worker's whole conversation with a queue: settles what ended, claims what may run, in one step.
 --
--- KEYS The last two are passed only where a settlement is of a job of a schedule; the four before
+-- KEYS The last three are passed only where a settlement is of a job of a schedule; the four before
 --      them only there, or where there are other settlements than plain ones.
 -- ARGV 1 process: the name of this process in `idle`
 --      2 incarnation  3 number of the exchange  4 jobs held once settled  5 jobs to claim at most
@@ -109,7 +109,7 @@ for from = 15, 14 + plain, PIECE do
     end
   end
   local entries, ids
-  if all then
+  if all and not runs then
     call('SREM', held, unpack(ARGV, from, upto))
     call('HDEL', jobs, unpack(ARGV, from + plain, upto + plain))
   else
@@ -125,18 +125,18 @@ for from = 15, 14 + plain, PIECE do
     end
     if #ids > 0 then
       call('SREM', held, unpack(entries))
+      if runs then
+        -- @include chunks
+        -- @include ends
+        note_ends(ids, 'C')
+      end
       call('HDEL', jobs, unpack(ids))
     end
   end
-  if is_awaited or runs then
+  if is_awaited then
     -- @include chunks
     -- @include announce
-    ids = ids or { unpack(ARGV, from + plain, upto + plain) }
-    if is_awaited then announce(ids) end
-    if runs then
-      -- @include ends
-      note_ends(ids, 'C')
-    end
+    announce(ids or { unpack(ARGV, from + plain, upto + plain) })
   end
 end
 
@@ -148,7 +148,7 @@ if kept > 0 then
   -- @include finish
   -- @include announce
   local score, ended_at = whole(now), struct.pack('>I8', now)
-  local keep, settled = read_retention(9), {}
+  local keep, settled, were = read_retention(9), {}, {}
   for from = first_kept, first_kept + kept - 1, PIECE do
     local upto = math.min(from + PIECE - 1, first_kept + kept - 1)
     local is_held = call('SMISMEMBER', held, unpack(ARGV, from, upto))
@@ -181,7 +181,7 @@ if kept > 0 then
             .. sub(env, 42, last) .. reports[i]
           members[at + 1] = score
           members[at + 2] = 'C' .. ids[i]
-          settled[#settled + 1] = ids[i]
+          settled[#settled + 1], were[#were + 1] = ids[i], env
         end
       end
       call_in_chunks('HSET', jobs, stored)
@@ -194,7 +194,7 @@ if kept > 0 then
     if rare > 0 then announce(settled) end
     if runs then
       -- @include ends
-      note_ends(settled, 'C')
+      note_ends(settled, 'C', were)
     end
   end
 end
@@ -261,7 +261,7 @@ if #ARGV >= first_other then
   if rare > 0 then announce(gone_ids) end
   if runs then
     -- @include ends
-    note_ends(gone_ids, gone_states)
+    note_ends(gone_ids, gone_states, gone_envelopes)
   end
   if has_added_solo then rare = rare + 1 end
   to_wake = to_wake + arrived

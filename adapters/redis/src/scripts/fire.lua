@@ -1,8 +1,7 @@
 -- Fires occurrences of schedules of this queue, one after the other: makes the job of each or
 -- counts why not, and moves its schedule on to the next. Most that make a job have fire_plain.lua.
 --
--- ARGV 1 the channel on which schedules are told of  2 crashes allowed  3-6 retention, as in
---      exchange.lua; then of each firing four:
+-- ARGV 1 crashes allowed  2-5 retention, as in exchange.lua; then of each firing four:
 --      the id of the schedule;
 --      what is to be done, of fixed width: n for its next occurrence or q for the one that is queued;
 --      the schedule's revision; the occurrence, when that is due, the one that a job is made for,
@@ -27,15 +26,15 @@
 -- @include places
 -- @include finish
 
-local FIRST, WIDTH = 7, 4
+local FIRST, WIDTH = 6, 4
 local FIRING = '>c1I8i8i8i8I8i8i8i8c1I8c1c16'
 local OVERLAP, ALLOW = 66, 97
 -- A firing made a job that is known by these of its fields: kind, occurrence, run, missed, next.
 local MADE_BY = '>c1i8i8I8i8'
 local argv, call, sub, byte = ARGV, redis.call, string.sub, string.byte
 local pack, unpack_from = struct.pack, struct.unpack
-local keep = read_retention(3)
-local alone = must_run_alone(0, tonumber(argv[2]))
+local keep = read_retention(2)
+local alone = must_run_alone(0, tonumber(argv[1]))
 
 -- All that the firings are about, read at once: states by id, and which jobs are known. Where runs
 -- may overlap, those before are read when they are asked for.
@@ -84,7 +83,7 @@ local function running(job, hand)
 end
 
 local arrived, promoted = 0, false
-local created, pushed, gone_runs, new_runs, changed = {}, {}, {}, {}, {}
+local created, pushed, gone_runs, changed = {}, {}, {}, {}
 local stored, places, done = {}, {}, {}
 local times, headers = pack('>I8I8', now, now), {}
 
@@ -111,13 +110,9 @@ local function add(job, header, body)
   arrived = arrived + 1
 end
 
--- The run before it is the last of its schedule no more.
-local function begin_run(job, before)
-  if before ~= NO_JOB and before ~= job then
-    gone_runs[#gone_runs + 1] = before
-    new_runs[before] = nil
-  end
-  new_runs[job] = 'p'
+-- A run that is the last of its schedule no more.
+local function forget_run(job)
+  if job ~= NO_JOB then gone_runs[#gone_runs + 1] = job end
 end
 
 local function fire(at)
@@ -150,7 +145,6 @@ local function fire(at)
     end
   end
   changed[id] = s
-  if answer == 'early' or answer == 'queued' then new_runs[busy] = 'q' .. argv[1] .. ' ' .. id end
   if answer == 'early' then return answer end
 
   if answer == 'job' then
@@ -161,7 +155,7 @@ local function fire(at)
     end
     -- Where the job is known already, an earlier definition of the schedule has made it.
     if not env then add(job, argv[at + 2], argv[at + 3]) end
-    begin_run(job, s.job)
+    if job ~= s.job then forget_run(s.job) end
     if run < s.last then remember_made(s.last) end
     s.job, s.last, s.made_by, s.fired = job, run, made_by, s.fired + 1
   elseif answer == 'queued' then
@@ -225,21 +219,13 @@ for _, id in ipairs(done) do
   call('ZREM', due_schedules, id)
   remember_made(s.last)
   retired = math.max(retired, s.revision)
-  for _, job in ipairs({ s.job, s.hand }) do
-    gone_runs[#gone_runs + 1] = job
-    new_runs[job] = nil
-  end
+  forget_run(s.job)
+  forget_run(s.hand)
 end
 if retired > tonumber(call('HGET', meta, 'retired') or 0) then
   call('HSET', meta, 'retired', whole(retired))
 end
 call_in_chunks('HDEL', runs, gone_runs)
-local begun = {}
-for job, run in pairs(new_runs) do
-  begun[#begun + 1] = job
-  begun[#begun + 1] = run
-end
-call_in_chunks('HSET', runs, begun)
 local to_wake = arrived
 -- @include wake
 return answers

@@ -100,7 +100,7 @@ local to_wake = 0
 if #ready > 0 then
   to_wake = promote(now)
   local alone, alike = must_run_alone(0, tonumber(argv[1])), argv[8]
-  local pushed, begun = {}, {}
+  local pushed = {}
   local list, stamp
   if alike ~= '' and not alone then
     list, stamp = {}, sub(alike, 2)
@@ -120,7 +120,6 @@ if #ready > 0 then
         push(pushed, priority + 1, entry)
       end
     end
-    begun[2 * n - 1], begun[2 * n] = job, 'p'
   end
 
   local age = now - argv[4]
@@ -148,7 +147,6 @@ if #ready > 0 then
   for place = 1, 5 do
     if pushed[place] then call_in_chunks('RPUSH', waiting[place], pushed[place]) end
   end
-  call_in_chunks('HSET', runs, begun)
   to_wake = to_wake + #ready
 end
 -- @include wake

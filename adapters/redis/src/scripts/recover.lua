@@ -79,7 +79,7 @@ if #entries > 0 then
   end
   flush_moves()
   announce(gone_ids)
-  note_ends(gone_ids, gone_states)
+  note_ends(gone_ids, gone_states, gone_envelopes)
 end
 if redis.call('SCARD', held) == 0 then
   redis.call('ZREM', workers, who)

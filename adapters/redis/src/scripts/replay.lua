@@ -27,8 +27,8 @@ job.state = 'P'
 job.attempts, job.crashes, job.finished_at, job.due_at = 0, 0, 0, now
 move(id, env, job, 'B', nil, tonumber(ARGV[2]), keep, now)
 flush_moves()
--- The last run of a schedule: it has not ended any more, as lib/ends.lua has it.
-if redis.call('HGET', runs, id) then redis.call('HSET', runs, id, 'p') end
+-- Where it is the last run of a schedule, that has not ended any more.
+redis.call('HDEL', runs, id)
 local to_wake = promoted + arrived
 -- @include wake
 return 'done'

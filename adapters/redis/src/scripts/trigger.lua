@@ -48,7 +48,6 @@ else
   redis.call('RPUSH', waiting[tonumber(ARGV[10]) + 1], entry)
 end
 if s.hand ~= NO_JOB then redis.call('HDEL', runs, s.hand) end
-redis.call('HSET', runs, id, 'p')
 s.hand, s.hand_at = id, now
 redis.call('HSET', schedules, ARGV[1], write_schedule(s))
 -- @include wake

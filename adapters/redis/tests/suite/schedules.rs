@@ -80,3 +80,43 @@ async fn who_fires_late_without_knowing_the_time_leaves_it_to_the_server() {
     let job = adapter.job(&work(), job).await.unwrap().unwrap();
     assert!(before <= job.enqueued_at && job.enqueued_at == job.due_at);
 }
+
+#[tokio::test]
+async fn nothing_is_remembered_of_runs_but_how_the_last_of_each_schedule_ended() {
+    let world = World::new();
+    let remembered = || world.server.call(&["HLEN", "{test:work}:runs"]).int();
+    for keeps in [false, true] {
+        let age = Duration::from_secs(if keeps { 60 } else { 0 });
+        let adapter = world.adapter_with(|settings| settings.keep_completed.age = age);
+        let id = ScheduleId::new("often").unwrap();
+        let mut definition = schedule("often", &work());
+        definition.overlap = Overlap::Allow;
+        adapter.schedule(definition, Some(Timestamp::EPOCH)).await.unwrap();
+        let mut worker = Worker::new(&adapter, &work());
+        let fire = async || {
+            let record = record(&adapter, &id).await;
+            let next = record.next.unwrap();
+            let firing = Firing::new(&record, next, Some(next + Duration::from_secs(1)));
+            assert!(matches!(adapter.fire(&[firing]).await.unwrap()[..], [Fired::Job(_)]));
+        };
+        for _ in 0..3 {
+            fire().await;
+        }
+        assert_eq!(remembered(), 0, "none of them has ended");
+        let jobs = worker.claim(3).await;
+        for (job, outcome) in [(2, Outcome::Complete), (0, Outcome::Complete), (1, Outcome::Dead)] {
+            worker.settle(&[(jobs[job], outcome)]).await;
+            assert_eq!(remembered(), 1, "the last of them has ended");
+        }
+        adapter.replay(&work(), jobs[1]).await.unwrap();
+        worker.claim(1).await;
+        worker.settle(&[(jobs[1], Outcome::Complete)]).await;
+        assert_eq!(remembered(), 1);
+        fire().await;
+        assert_eq!(remembered(), 0, "there is another last run");
+        adapter.cancel(&id).await.unwrap();
+        let last = worker.claim(1).await;
+        worker.settle(&[(last[0], Outcome::Complete)]).await;
+        assert_eq!(remembered(), 0, "its schedule is no more");
+    }
+}

@@ -1,30 +1,47 @@
--- Takes note of how jobs ended that are the last runs of their schedules; `states` is the state of
--- all, or has that of each. Behind the id of such a job stands in `runs`, until it ends, p; or, where
--- an occurrence is queued behind it, which may run now, q, the channel on which schedules are told
--- of, and its schedule. Afterwards, its state and when it ended. Only jobs of schedules, whose ids are
--- of version 8, can be there.
-local function note_ends(ids, states)
-  local mine, ended = {}, {}
+-- Takes note of how jobs ended that are the last runs of their schedules, or the last by hand. `states`
+-- is the state of all, or has that of each; `envelopes` has those of them from before or after their
+-- end, and is left out where they still stand in `jobs`.
+--
+-- `runs` has, behind the id of such a job, its state and when it ended. Only jobs of schedules, whose
+-- ids are of version 8, can be there. An occurrence that is queued behind one may run now.
+local function note_ends(ids, states, envelopes)
+  local sub, byte = string.sub, string.byte
+  local mine, ended, stored = {}, {}, {}
   for i = 1, #ids do
-    local version = string.byte(ids[i], 7)
+    local version = byte(ids[i], 7)
     if version >= 128 and version < 144 then
-      mine[#mine + 1] = ids[i]
-      ended[#mine] = type(states) == 'table' and states[i] or states
+      local count = #mine + 1
+      mine[count] = ids[i]
+      ended[count] = type(states) == 'table' and states[i] or states
+      stored[count] = envelopes and envelopes[i]
     end
   end
   for from = 1, #mine, CHUNK do
     local upto = math.min(from + CHUNK - 1, #mine)
-    local found = redis.call('HMGET', runs, unpack(mine, from, upto))
+    local read = not envelopes and redis.call('HMGET', jobs, unpack(mine, from, upto))
+    local names, of = {}, {}
     for i = from, upto do
-      local run = found[i - from + 1]
-      if run then
-        redis.call('HSET', runs, mine[i], ended[i] .. whole(now))
-        local channel, schedule = string.match(run, '^q(%S+) (%S+)$')
-        if channel then
-          redis.call('ZADD', due_schedules, 0, schedule)
-          redis.call('PUBLISH', channel, schedule)
+      local env = read and read[i - from + 1] or stored[i]
+      -- The options begin with it, behind the job's name, whose length is byte 54.
+      local name = env and string.match(env, '^{"by":%["([^"]*)"', 59 + byte(env, 54))
+      if name then names[#names + 1], of[#of + 1] = name, i end
+    end
+    local schedules_of = #names > 0 and redis.call('HMGET', schedules, unpack(names)) or {}
+    local notes = {}
+    for n = 1, #names do
+      local state, i = schedules_of[n], of[n]
+      local id = mine[i]
+      -- By the offsets that lib/schedule.lua draws.
+      if state and (sub(state, 1, 16) == id or sub(state, 17, 32) == id) then
+        local queued = struct.unpack('>i8', state, 65)
+        if queued ~= -9007199254740992 and sub(state, 113, 114) == '10' then
+          redis.call('ZADD', due_schedules, 0, names[n])
+          -- {NS}:schedules, by the key {NS:Q}:schedules.
+          redis.call('PUBLISH', string.match(schedules, '^{[^:]*') .. '}:schedules', names[n])
         end
+        notes[#notes + 1], notes[#notes + 2] = id, ended[i] .. whole(now)
       end
     end
+    call_in_chunks('HSET', runs, notes)
   end
 end

@@ -2,8 +2,10 @@
 --
 -- Moves are gathered, and written by flush_moves: first the envelopes, then the places. Then
 -- `arrived` is how many jobs came to wait, `earliest` when the first of the delayed is due, and
--- `gone_ids` has the jobs whose end is to be announced, `gone_states` how each ended.
-local stored, front, back, later, gone, gone_ids, gone_states = {}, {}, {}, {}, {}, {}, {}
+-- `gone_ids` has the jobs whose end is to be announced, `gone_states` how each ended, `gone_envelopes`
+-- what they were before.
+local stored, front, back, later, gone = {}, {}, {}, {}, {}
+local gone_ids, gone_states, gone_envelopes = {}, {}, {}
 local arrived, earliest = 0, nil
 
 -- Takes a job on: `to` is F (waits ahead of all others of its priority), B (behind them), L
@@ -37,7 +39,7 @@ local function move(id, env, job, to, report, max_crashes, keep, now)
   job.state = to
   job.finished_at = now
   gone_ids[#gone_ids + 1] = id
-  gone_states[#gone_ids] = to
+  gone_states[#gone_ids], gone_envelopes[#gone_ids] = to, env
   if keep_finished(id, job, keep) then
     stored[#stored + 1] = id
     stored[#stored + 1] = write_header(job) .. body .. report
