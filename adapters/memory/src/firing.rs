@@ -115,6 +115,9 @@ impl Store {
                 let spec = record.schedule.triggered(trigger, now);
                 queue.enqueue_one("trigger", Arc::new(spec), now)?;
                 queue.jobs.runs.begin(job);
+                if record.queued.is_some() {
+                    queue.jobs.runs.follow(job);
+                }
                 Ok(Ok(LastRun::new(now, job)))
             })?;
             match run {

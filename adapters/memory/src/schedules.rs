@@ -6,7 +6,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -66,12 +65,22 @@ pub(crate) struct Stored {
 struct MadeBy(NonZeroU64);
 
 impl MadeBy {
+    /// What a firing says are numbers that nobody chooses to harm: so they are only mixed well, each by
+    /// a multiplication whose two halves are folded.
     fn of(firing: &Firing) -> Self {
-        let mut hasher = DefaultHasher::new();
+        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
         let Firing { of, revision, occurrence, run, missed, next, .. } = firing;
-        let is_queued = *of == FiringOf::Queued;
-        (is_queued, revision, occurrence, run, missed, next).hash(&mut hasher);
-        Self(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
+        // No instant is the least number there is.
+        let instant = |at: Option<Timestamp>| at.map_or(i64::MIN, Timestamp::as_millis).cast_unsigned();
+        let is_queued = u64::from(*of == FiringOf::Queued);
+        let instants = [instant(Some(*occurrence)), instant(*run), instant(*next)];
+        let said = [is_queued, *revision, *missed].into_iter().chain(instants);
+        let mixed = said.fold(ODD, |mixed, number| {
+            let wide = u128::from(mixed ^ number) * u128::from(ODD);
+            // The sum keeps apart what is multiplied to zero.
+            (wide as u64 ^ (wide >> 64) as u64).wrapping_add(mixed.rotate_left(23))
+        });
+        Self(NonZeroU64::new(mixed).unwrap_or(NonZeroU64::MAX))
     }
 }
 

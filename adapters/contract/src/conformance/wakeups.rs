@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::kit::begin;
 use super::{Kit, Worker, case_list};
-use crate::{Capabilities, Due, Firing, JobId, Outcome, Rewind, Ticket, Wakeups, Watch};
+use crate::{
+    Capabilities, Due, Firing, JobId, Outcome, Rewind, Ticket, Trigger, TriggerOverlap, Wakeups,
+    Watch,
+};
 
 case_list! {
     "wakeups", __conformance_wakeups:
@@ -32,6 +35,7 @@ case_list! {
     a_resumed_schedule_wakes_the_clock,
     a_schedule_that_goes_back_wakes_the_clock,
     the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock,
+    the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_clock,
     a_sweep_tells_of_work,
 }
 
@@ -318,6 +322,31 @@ async fn the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock(kit: Kit) {
     let claimed = worker.claim_one().await;
     assert_wakes_clock(&kit, async || {
         worker.settle(&claimed, crate::Outcome::Complete).await;
+    })
+    .await;
+}
+
+async fn the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_clock(kit: Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = crate::Overlap::Queue;
+    kit.define(schedule, Some(kit.now().await)).await;
+    let trigger = async || {
+        let schedule = super::schedules::id("a");
+        let mut trigger = Trigger::new(schedule, kit.by_hand_id(), kit.units(60));
+        trigger.overlap = TriggerOverlap::Allow;
+        kit.trigger(trigger).await.expect("the store triggers");
+    };
+    trigger().await;
+    let record = kit.only_schedule().await;
+    let occurrence = record.next.expect("there is a next one");
+    let later = Some(kit.now().await + kit.units(600));
+    kit.fire_one(Firing::new(&record, occurrence, later)).await;
+    trigger().await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim(2).await;
+    worker.settle(&claimed[0], Outcome::Complete).await;
+    assert_wakes_clock(&kit, async || {
+        worker.settle(&claimed[1], Outcome::Complete).await;
     })
     .await;
 }
