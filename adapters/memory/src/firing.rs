@@ -113,10 +113,9 @@ impl Store {
                     return Ok(Err(Triggered::Overlapped(run)));
                 }
                 let spec = record.schedule.triggered(trigger, now);
-                queue.enqueue_one("trigger", Arc::new(spec), now)?;
-                queue.jobs.runs.begin(job);
+                queue.enqueue_run("trigger", Arc::new(spec), now)?;
                 if record.queued.is_some() {
-                    queue.jobs.runs.follow(job);
+                    queue.jobs.follow_run(job);
                 }
                 Ok(Ok(LastRun::new(now, job)))
             })?;
@@ -124,7 +123,7 @@ impl Store {
                 Err(answer) => Ok(answer),
                 Ok(run) => {
                     if let Some(before) = schedules.triggered(&id, run) {
-                        self.step(&queue, |queue, _| queue.jobs.runs.forget(before.job));
+                        self.step(&queue, |queue, _| queue.jobs.forget_run(before.job));
                     }
                     Ok(Triggered::Enqueued(name))
                 }
@@ -173,7 +172,7 @@ impl Store {
     fn forget_runs(&self, record: &ScheduleRecord) {
         let Some(queue) = self.known_queue(&record.schedule.queue) else { return };
         for run in record.last.iter().chain(&record.by_hand) {
-            self.step(&queue, |queue, _| queue.jobs.runs.forget(run.job));
+            self.step(&queue, |queue, _| queue.jobs.forget_run(run.job));
         }
     }
 
@@ -211,7 +210,7 @@ fn fire_one(
         match decide(record, firing, running.is_some()) {
             Decision::Answer(answer) => {
                 if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
-                    queue.jobs.runs.follow(job);
+                    queue.jobs.follow_run(job);
                 }
                 Ok(match answer {
                     Fired::Early => Verdict::Refused(answer),
@@ -223,14 +222,13 @@ fn fire_one(
                 let spec = firing.job.clone().unwrap_or_else(make);
                 let job = spec.id;
                 // Where the job is known already, an earlier definition of the schedule has made it.
-                let _: Enqueued = queue.enqueue_one("fire", spec, now)?;
-                queue.jobs.runs.begin(job);
+                let _: Enqueued = queue.enqueue_run("fire", spec, now)?;
                 Ok(Verdict::Decided(Fired::Job(job)))
             }
         }
     })?;
     let Some((fired, gone)) = fired else { return Ok(None) };
-    gone.into_iter().flatten().for_each(|run| queue.jobs.runs.forget(run));
+    gone.into_iter().flatten().for_each(|run| queue.jobs.forget_run(run));
     Ok(Some(fired))
 }
 

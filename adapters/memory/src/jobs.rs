@@ -26,7 +26,7 @@ use crate::delayed::Delayed;
 use crate::finish::Awaited;
 use crate::record::{Phase, Record};
 use crate::retention::{Finished, Kept};
-use crate::runs::Runs;
+use crate::runs::{Run, Runs};
 use crate::settle::{Change, To};
 use crate::waiting::Waiting;
 
@@ -101,8 +101,9 @@ impl Jobs {
         std::mem::take(&mut self.freed)
     }
 
-    /// Adds a job, unless one of its id is known. The caller has reserved room for it.
-    pub(crate) fn admit(&mut self, spec: Arc<JobSpec>, now: Timestamp) -> Enqueued {
+    /// Adds a job, unless one of its id is known; that is then the run. The caller has reserved room for
+    /// it.
+    pub(crate) fn admit(&mut self, spec: Arc<JobSpec>, run: Run, now: Timestamp) -> Enqueued {
         let id = spec.id;
         match self.records.entry(id) {
             Entry::Vacant(vacant) => {
@@ -114,17 +115,37 @@ impl Jobs {
                     let position = self.waiting.push_back(id, spec.priority, solo);
                     Phase::Waiting { solo, position }
                 };
-                let record = vacant.insert(Record::new(spec, now, phase));
+                let record = vacant.insert(Record::new(spec, run, now, phase));
                 *self.counts.of_mut(record.state()) += 1;
                 Enqueued::New
             }
-            Entry::Occupied(known) if !is_expired(&self.kept, known.get(), now) => {
+            Entry::Occupied(mut known) if !is_expired(&self.kept, known.get(), now) => {
+                if run != Run::NotLast {
+                    known.get_mut().run = run;
+                }
                 Enqueued::Existing
             }
             Entry::Occupied(_) => {
                 self.forget(id);
-                self.admit(spec, now)
+                self.admit(spec, run, now)
             }
+        }
+    }
+
+    /// An occurrence is queued behind a last run.
+    pub(crate) fn follow_run(&mut self, job: JobId) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.run = Run::Followed;
+        }
+    }
+
+    /// A job is the last run of its schedule no more. One that is known to have ended can end again only
+    /// after a replay, which sees that it is not.
+    pub(crate) fn forget_run(&mut self, job: JobId) {
+        if !self.runs.forget(job)
+            && let Some(record) = self.records.get_mut(&job)
+        {
+            record.run = Run::NotLast;
         }
     }
 
@@ -192,7 +213,7 @@ impl Jobs {
             Phase::Finished { state, at } => self.kept.remove(finished(record, state, at)),
         }
 
-        record.generation += 1;
+        record.generation = record.generation.wrapping_add(1);
         record.attempts = record.attempts.saturating_add(change.attempts);
         record.crashes = record.crashes.saturating_add(change.crashes);
         if change.report.is_some() {
@@ -216,7 +237,7 @@ impl Jobs {
             To::Later(due_at) => Phase::Delayed { order: self.delayed.push(job, due_at) },
             To::End(state) => {
                 self.awaited.end(job);
-                self.runs.end(job, state, now);
+                self.runs.end(job, &mut record.run, state, now);
                 Phase::Finished { state, at: now }
             }
         };
@@ -241,6 +262,10 @@ impl Jobs {
         if let Some(record) = self.records.get_mut(&job) {
             record.attempts = 0;
             record.crashes = 0;
+            // What is known of its end is of a last run, and that has not ended any more.
+            if !self.runs.forget(job) {
+                record.run = Run::NotLast;
+            }
         }
         self.change(job, Change::to(To::BackDueNow), now);
     }

@@ -10,6 +10,7 @@ use shiftwork_adapter::{Enqueued, JobSpec, QueueName, Result, StoreSettings, Tim
 use crate::capacity::Capacity;
 use crate::incarnation::Incarnations;
 use crate::jobs::Jobs;
+use crate::runs::Run;
 use crate::sweep::Horizon;
 
 /// One queue. Whoever has it, has it alone.
@@ -48,14 +49,15 @@ impl Queue {
         // What became due goes ahead of what comes now.
         self.jobs.promote(now, crate::STEP);
         let reserved = self.reserve(operation, &batch, now)?;
-        let answers: Vec<_> = batch.into_iter().map(|spec| self.jobs.admit(spec, now)).collect();
+        let answers: Vec<_> =
+            batch.into_iter().map(|spec| self.jobs.admit(spec, Run::NotLast, now)).collect();
         let stored = answers.iter().filter(|&&answer| answer == Enqueued::New).count();
         self.capacity.release(reserved - stored);
         Ok(answers)
     }
 
-    /// Adds a job.
-    pub(crate) fn enqueue_one(
+    /// Adds the job of a schedule's last run.
+    pub(crate) fn enqueue_run(
         &mut self,
         operation: &'static str,
         spec: Arc<JobSpec>,
@@ -64,7 +66,7 @@ impl Queue {
         self.used = true;
         self.jobs.promote(now, crate::STEP);
         let reserved = self.reserve(operation, std::slice::from_ref(&spec), now)?;
-        let answer = self.jobs.admit(spec, now);
+        let answer = self.jobs.admit(spec, Run::Last, now);
         self.capacity.release(reserved - usize::from(answer == Enqueued::New));
         Ok(answer)
     }

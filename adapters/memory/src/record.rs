@@ -6,17 +6,20 @@ use shiftwork_adapter::{
     AttemptReport, Claimed, JobRecord, JobSpec, JobState, QueueName, Timestamp,
 };
 
+use crate::runs::Run;
+
 /// A job, as the store keeps it.
 pub(crate) struct Record {
     pub(crate) spec: Arc<JobSpec>,
-    /// Counts the transitions, the claim apart.
-    pub(crate) generation: u64,
+    /// Counts the transitions, the claim apart: after four billion of them from the start.
+    pub(crate) generation: u32,
     pub(crate) attempts: u32,
     pub(crate) crashes: u32,
     pub(crate) enqueued_at: Timestamp,
     pub(crate) due_at: Timestamp,
     pub(crate) last_attempt: Option<Arc<AttemptReport>>,
     pub(crate) phase: Phase,
+    pub(crate) run: Run,
 }
 
 /// Where a job is in its life, and how it is found there.
@@ -34,7 +37,7 @@ pub(crate) enum Phase {
 
 impl Record {
     /// A job that was accepted at `now` and goes to `phase`.
-    pub(crate) fn new(spec: Arc<JobSpec>, now: Timestamp, phase: Phase) -> Self {
+    pub(crate) fn new(spec: Arc<JobSpec>, run: Run, now: Timestamp, phase: Phase) -> Self {
         Self {
             due_at: spec.due.at(now),
             spec,
@@ -44,6 +47,7 @@ impl Record {
             enqueued_at: now,
             last_attempt: None,
             phase,
+            run,
         }
     }
 
@@ -64,7 +68,7 @@ impl Record {
     pub(crate) fn to_job_record(&self, queue: &QueueName) -> JobRecord {
         let mut record = JobRecord::new(queue.clone(), self.spec.clone(), self.enqueued_at);
         record.state = self.state();
-        record.generation = self.generation;
+        record.generation = self.generation.into();
         record.attempts = self.attempts;
         record.crashes = self.crashes;
         record.due_at = self.due_at;
@@ -78,7 +82,7 @@ impl Record {
 
     /// The record as a worker is given it.
     pub(crate) fn to_claimed(&self, solo: bool) -> Claimed {
-        let mut claimed = Claimed::new(self.spec.clone(), self.generation, self.enqueued_at);
+        let mut claimed = Claimed::new(self.spec.clone(), self.generation.into(), self.enqueued_at);
         claimed.attempts = self.attempts;
         claimed.crashes = self.crashes;
         claimed.due_at = self.due_at;

@@ -71,7 +71,8 @@ impl MadeBy {
         const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
         let Firing { of, revision, occurrence, run, missed, next, .. } = firing;
         // No instant is the least number there is.
-        let instant = |at: Option<Timestamp>| at.map_or(i64::MIN, Timestamp::as_millis).cast_unsigned();
+        let instant =
+            |at: Option<Timestamp>| at.map_or(i64::MIN, Timestamp::as_millis).cast_unsigned();
         let is_queued = u64::from(*of == FiringOf::Queued);
         let instants = [instant(Some(*occurrence)), instant(*run), instant(*next)];
         let said = [is_queued, *revision, *missed].into_iter().chain(instants);
