@@ -43,6 +43,9 @@ features: ## Combinations of features
 	$(CARGO) check -p shiftwork-adapter --lib
 	$(CARGO) check -p shiftwork-adapter --lib --features conformance
 	$(CARGO) check -p shiftwork-jobs --lib
+	$(CARGO) check -p shiftwork-jobs --lib --no-default-features
+	$(CARGO) check -p shiftwork-jobs --lib --no-default-features --features data-retention
+	$(CARGO) check -p shiftwork-jobs --lib --no-default-features --features schedule-watchdog
 	$(CARGO) check -p shiftwork-jobs --lib --features sqlite
 
 # Without advisories: their database is a repository of its own, and changes while nothing here does.

@@ -8,15 +8,21 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
+//! | `data-retention` | yes | the job of that name |
+//! | `schedule-watchdog` | yes | the job of that name |
 //! | `sqlite` | no | `data_retention::ExpiredRows`: rows of a SQLite database, through sqlx 0.9; SQLite itself is compiled with it, which takes a C compiler |
 //!
 //! A program links the crate by naming it in code. One that gives a job what it needs names it
-//! anyway; one that only fires schedules says `use shiftwork_jobs as _;`. With the crate come all of
-//! its jobs: whoever wants one of them says of the others that there is nothing to do, with
-//! `.state(RetentionTargets::new())`, or that they are not wanted, with
-//! `JOBS_SCHEDULE_WATCHDOG_ENABLED=false`.
+//! anyway; one that only fires schedules says `use shiftwork_jobs as _;`. With the crate come the jobs
+//! of its features: whoever wants one of them asks for that one.
+//!
+//! ```toml
+//! shiftwork-jobs = { version = "0.1", default-features = false, features = ["schedule-watchdog"] }
+//! ```
 
+#[cfg(feature = "data-retention")]
 pub mod data_retention;
+#[cfg(feature = "schedule-watchdog")]
 pub mod schedule_watchdog;
 
 use std::time::Duration;

@@ -67,8 +67,8 @@
 //! does not start: *the job "data-retention" takes `State<RetentionTargets>`, and nobody gave
 //! one*. That is on purpose. A job that runs every night, deletes nothing and says "completed" is
 //! found out by the auditor. It holds where the schedule is disabled too, since the job can still
-//! be triggered. Whoever links the crate and has nothing to delete says so with
-//! `.state(RetentionTargets::new())`; each run then warns of it. A process that runs no jobs
+//! be triggered. Whoever wants another job of this crate leaves out the feature `data-retention`; whoever
+//! has nothing to delete yet says so with `.state(RetentionTargets::new())`, and each run warns of it. A process that runs no jobs
 //! (`WORKER_ROLE` is `web` or `cron`) needs no targets.
 
 mod files;

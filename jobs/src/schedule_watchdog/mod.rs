@@ -6,7 +6,6 @@
 //!
 //! ```
 //! use shiftwork::prelude::*;
-//! use shiftwork_jobs::data_retention::RetentionTargets;
 //! use shiftwork_jobs::schedule_watchdog::{ScheduleWatch, ScheduleWatchdog, WatchdogReport};
 //!
 //! # #[tokio::main]
@@ -20,8 +19,8 @@
 //!     println!("page somebody, once for each {}: {late}", late.key());
 //!     Ok(())
 //! });
-//! // The other job of this crate wants to be told that there is nothing to delete.
-//! let jobs = jobs.state(watch).state(RetentionTargets::new()).start().await?;
+//! # let jobs = jobs.state(shiftwork_jobs::data_retention::RetentionTargets::new());
+//! let jobs = jobs.state(watch).start().await?;
 //!
 //! // It runs every five minutes. By hand:
 //! let run = jobs.trigger(ScheduleWatchdog.job()).await?;
