@@ -311,3 +311,34 @@ fn finished(record: &Record, state: JobState, at: Timestamp) -> Finished {
     let keep_result = record.spec.keep_result.filter(|age| !age.is_zero());
     Finished { job: record.spec.id, state, at, keep_result }
 }
+
+#[cfg(test)]
+mod tests {
+    use shiftwork_adapter::{JobName, Payload};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_remembered_of_runs_but_how_the_last_of_each_schedule_ended() {
+        let mut jobs = Jobs::new(&StoreSettings::default());
+        let now = Timestamp::EPOCH;
+        let name = JobName::new("nightly").expect("it is a name");
+        let [first, second] = [1, 2].map(|number| JobId::by_hand([number; 16]));
+        for job in [first, second] {
+            jobs.admit(Arc::new(JobSpec::new(job, name.clone(), Payload::none())), Run::Last, now);
+        }
+        let end = |jobs: &mut Jobs, job| {
+            jobs.change(job, Change::to(To::End(JobState::Dead)), now);
+            (jobs.runs.end_of(first).is_some(), jobs.runs.end_of(second).is_some())
+        };
+        jobs.forget_run(first);
+        assert_eq!(end(&mut jobs, first), (false, false), "there is another last run");
+        assert_eq!(end(&mut jobs, second), (false, true));
+        jobs.replay(second, now);
+        assert_eq!(jobs.runs.end_of(second), None, "it has not ended any more");
+        assert_eq!(end(&mut jobs, second), (false, true));
+        jobs.forget_run(second);
+        jobs.replay(second, now);
+        assert_eq!(end(&mut jobs, second), (false, false), "its schedule is no more");
+    }
+}

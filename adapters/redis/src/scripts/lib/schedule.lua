@@ -28,7 +28,8 @@ local function read_schedule(stored)
   return {
     job = job, hand = hand, next = next, due = due, last = last, hand_at = hand_at,
     queued = queued, revision = revision, version = version, fired = fired, overlapped = overlapped,
-    missed = missed,    enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto, resume = resume,
+    missed = missed, enabled = enabled, paused = paused, made_by = made_by, from = from, upto = upto,
+    resume = resume,
   }
 end
 
