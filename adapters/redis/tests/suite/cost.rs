@@ -49,7 +49,7 @@ const fn cost(
 }
 
 /// Of Redis 7.0.15: scripts, commands inside of them, bytes received, bytes sent; each a job.
-const COSTS: [Cost; 28] = [
+const COSTS: [Cost; 38] = [
     cost("enqueue", 1, [1.000, 6.000, 539.9, 16.0]),
     cost("run", 1, [1.001, 17.012, 862.7, 249.1]),
     cost("retry", 1, [1.001, 19.011, 1007.7, 249.1]),
@@ -77,6 +77,16 @@ const COSTS: [Cost; 28] = [
     cost("enqueue delayed", 100, [0.010, 0.080, 235.9, 0.3]),
     cost("run delayed", 100, [0.011, 0.220, 59.3, 225.6]),
     cost("run, all kept", 100, [0.011, 0.242, 64.5, 198.6]),
+    cost("look for what is due", 1000, [0.001, 0.009, 17.2, 470.6]),
+    cost("fire", 1, [1.000, 8.001, 843.7, 24.0]),
+    cost("run of a schedule", 1, [1.001, 20.013, 1011.7, 170.0]),
+    cost("fire again", 1, [1.000, 10.000, 866.7, 24.0]),
+    cost("fire", 10, [0.100, 0.801, 365.4, 2.4]),
+    cost("run of a schedule", 10, [0.101, 2.013, 149.1, 124.3]),
+    cost("fire again", 10, [0.100, 1.000, 388.4, 2.4]),
+    cost("fire", 100, [0.010, 0.081, 316.4, 0.2]),
+    cost("run of a schedule", 100, [0.011, 0.233, 60.9, 119.6]),
+    cost("fire again", 100, [0.010, 0.100, 339.3, 0.2]),
     cost("sweep an idle queue", 1, [1.000, 11.000, 559.0, 44.0]),
 ];
 
@@ -194,6 +204,47 @@ async fn costs(server: &RedisServer, batch: usize) -> Vec<Cost> {
     costs
 }
 
+/// What schedules cost, as many as there are jobs, whose occurrences are all due: to read ahead what is
+/// to come, to fire it, and to run what that makes; then to fire the next, with a run before.
+async fn fired(server: &RedisServer, batch: usize) -> Vec<Cost> {
+    let adapter = adapter(server, &format!("fired-by-{batch}")).await;
+    let adapter = &*adapter;
+    let at = |second: i64| Timestamp::from_millis(1000 * second);
+    // So that it is known to this process, and to the server, before anything is measured.
+    for number in 0..=JOBS {
+        let definition = schedule(&format!("number-{number}"), &kit::queue());
+        adapter.schedule(definition, Some(at(1))).await.unwrap();
+    }
+    adapter.cancel(&ScheduleId::new(format!("number-{JOBS}")).unwrap()).await.unwrap();
+    let read = async || {
+        let due = adapter.due(None, Duration::ZERO, 2 * JOBS).await.unwrap();
+        due.queues.into_iter().flat_map(|queue| queue.records).collect::<Vec<_>>()
+    };
+    let fire = async |second: i64| {
+        let firing = |record| Firing::new(record, at(second), Some(at(second + 1)));
+        let firings: Vec<_> = read().await.iter().map(firing).collect();
+        let fire = async {
+            for firings in firings.chunks(batch) {
+                let fired = adapter.fire(firings).await.unwrap();
+                assert!(fired.iter().all(|fired| matches!(fired, Fired::Job(_))), "{fired:?}");
+            }
+        };
+        let step = if second == 1 { "fire" } else { "fire again" };
+        measure(server, step, batch, fire).await
+    };
+    let mut costs = Vec::new();
+    if batch == 1 {
+        // As many as there are at once, whatever the batch.
+        let look = async { assert_eq!(read().await.len(), JOBS) };
+        costs.push(measure(server, "look for what is due", JOBS, look).await);
+    }
+    costs.push(fire(1).await);
+    let run = settle_all(adapter, JOBS, batch, Outcome::Complete);
+    costs.push(measure(server, "run of a schedule", batch, run).await);
+    costs.push(fire(2).await);
+    costs
+}
+
 /// A sweep of a queue in which nothing is to be done, as often as there are jobs elsewhere.
 async fn idle_sweep(server: &RedisServer) -> Cost {
     let adapter = adapter(server, "idle").await;
@@ -212,6 +263,7 @@ async fn no_job_costs_the_server_more_than_it_did() {
     let mut measured = Vec::new();
     for batch in [1, 10, 100] {
         measured.extend(costs(&server, batch).await);
+        measured.extend(fired(&server, batch).await);
     }
     measured.push(idle_sweep(&server).await);
     let known =
