@@ -162,8 +162,8 @@ impl Store {
         self.check_open(operation)?;
         let mut answers = vec![Fired::Stale; batch.len()];
         let mut queues: BTreeMap<QueueName, Vec<(usize, Known)>> = BTreeMap::new();
-        for (place, firing) in batch.iter().enumerate() {
-            let Some(known) = self.known(operation, firing).await? else { continue };
+        for (place, known) in self.known_of(operation, batch).await?.into_iter().enumerate() {
+            let Some(known) = known else { continue };
             queues.entry(known.schedule.queue.clone()).or_default().push((place, known));
         }
         let count = queues.values().map(Vec::len).sum();
@@ -260,20 +260,32 @@ impl Store {
         found
     }
 
-    /// The schedule of a firing's revision, as far as it is still known; else the one of now, by
-    /// which the store sees that the firing is stale.
-    async fn known(&self, operation: &'static str, firing: &Firing) -> Result<Option<Known>> {
-        let as_read = |known: &HashMap<ScheduleId, Known>| {
-            known.get(&firing.schedule).filter(|known| known.revision == firing.revision).cloned()
+    /// Of each firing the schedule of its revision, as far as that is still known; else the one of now,
+    /// by which the store sees that the firing is stale.
+    async fn known_of(
+        &self,
+        operation: &'static str,
+        batch: &[Firing],
+    ) -> Result<Vec<Option<Known>>> {
+        let mut known: Vec<Option<Known>> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let as_read = |firing: &Firing| {
+                known.get(&firing.schedule).filter(|known| known.revision == firing.revision)
+            };
+            batch.iter().map(|firing| as_read(firing).cloned()).collect()
         };
-        let known = as_read(&self.known.lock().unwrap_or_else(PoisonError::into_inner));
-        if known.is_some() {
-            return Ok(known);
+        let unknown = batch.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<_> = unknown.map(|(firing, _)| &firing.schedule).collect();
+        if !unknown.is_empty() {
+            let stored = self.stored_together(operation, &unknown).await?;
+            let stored: HashMap<_, _> =
+                stored.iter().map(|stored| (&stored.record.schedule.id, stored)).collect();
+            for (firing, known) in batch.iter().zip(&mut known).filter(|(_, known)| known.is_none())
+            {
+                *known = stored.get(&firing.schedule).map(|stored| Known::of(stored));
+            }
         }
-        Ok(self
-            .stored_in_index(operation, &firing.schedule)
-            .await?
-            .map(|stored| Known::of(&stored)))
+        Ok(known)
     }
 
     fn fire_plain_command<'a>(&self, queue: &Queue, firings: &[ToFire<'a>]) -> Cmd {

@@ -301,17 +301,44 @@ impl Store {
         operation: &'static str,
         schedule: &ScheduleId,
     ) -> Result<Option<ScheduleRecord>> {
-        Ok(self.stored_in_index(operation, schedule).await?.map(|stored| stored.record))
+        let Some(indexed) = self.indexed(operation, schedule).await? else { return Ok(None) };
+        let stored = self.stored_in(operation, &indexed.queue, schedule).await?;
+        Ok(stored.map(|stored| stored.record))
     }
 
-    /// The same, with all that firing it needs.
-    pub(crate) async fn stored_in_index(
+    /// Schedules of these ids, in whichever queues they are. One that there is not, or that cannot be
+    /// read, is left out.
+    pub(crate) async fn stored_together(
         &self,
         operation: &'static str,
-        schedule: &ScheduleId,
-    ) -> Result<Option<Stored>> {
-        let Some(indexed) = self.indexed(operation, schedule).await? else { return Ok(None) };
-        self.stored_in(operation, &indexed.queue, schedule).await
+        ids: &[&ScheduleId],
+    ) -> Result<Vec<Stored>> {
+        let mut queues: BTreeMap<QueueName, Vec<&str>> = BTreeMap::new();
+        for ids in ids.chunks(LEARNT) {
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(&self.names.schedules);
+            for id in ids {
+                cmd.arg(id.as_str());
+            }
+            let indexed = Reply::new(operation, self.call_home(operation, &cmd).await?);
+            for (id, written) in ids.iter().zip(indexed.rest(Reply::text_or_nil)?) {
+                if let Some(indexed) = written.and_then(Indexed::read) {
+                    queues.entry(indexed.queue).or_default().push(id.as_str());
+                }
+            }
+        }
+        let read = async |(queue, ids): (QueueName, Vec<&str>)| {
+            let queue = self.queue(&queue);
+            let states = self.fields(operation, &queue, queue.keys.schedules(), &ids).await?;
+            let states = ids.into_iter().zip(states);
+            let states = states.filter_map(|(id, state)| Some((id.to_owned(), state?))).collect();
+            self.defined(operation, &queue, states).await
+        };
+        let mut stored = Vec::with_capacity(ids.len());
+        for read in join_all(queues.into_iter().map(read)).await {
+            stored.extend(read?);
+        }
+        Ok(stored)
     }
 
     async fn stored_in(

@@ -52,19 +52,45 @@ async fn what_was_planned_together_of_one_schedule_is_fired_without_reading_it_a
     adapter.schedule(definition, Some(at(1000))).await.unwrap();
     let due = adapter.due(None, Duration::ZERO, 10).await.unwrap();
     let record = &due.queues[0].records[0];
-    let calls = || {
-        let stats = world.server.info("commandstats");
-        let sent = ["evalsha", "hget", "hmget"].map(|name| stats.get(&format!("cmdstat_{name}")));
-        let calls = |stat: &String| stat.split(',').next()?.strip_prefix("calls=")?.parse().ok();
-        sent.map(|stat| stat.and_then(calls).unwrap_or(0_u32))
-    };
     adapter.fire(&[Firing::new(record, at(1000), Some(at(2000)))]).await.unwrap();
-    let before = calls();
+    let before = calls(&world);
     let fired = adapter.fire(&[Firing::new(record, at(2000), Some(at(3000)))]).await.unwrap();
     assert!(matches!(fired[..], [Fired::Job(_)]));
     // One script, which reads the schedule's state, and whether there may be a job already.
-    let now = calls();
+    let now = calls(&world);
     assert_eq!([0, 1, 2].map(|at| now[at] - before[at]), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn who_fires_what_they_have_not_looked_for_reads_it_together() {
+    let world = World::new();
+    let (looker, firer) = (world.adapter(), world.other());
+    let at = |ms: i64| Timestamp::from_millis(ms);
+    for number in 0..100 {
+        let queue = queue(if number % 2 == 0 { "even" } else { "odd" });
+        let definition = schedule(&format!("number-{number}"), &queue);
+        looker.schedule(definition, Some(at(1000))).await.unwrap();
+    }
+    let due = looker.due(None, Duration::ZERO, 100).await.unwrap();
+    let records = due.queues.iter().flat_map(|queue| &queue.records);
+    let firings: Vec<_> =
+        records.map(|record| Firing::new(record, at(1000), Some(at(2000)))).collect();
+    let before = calls(&world);
+    let fired = firer.fire(&firings).await.unwrap();
+    assert_eq!(fired.len(), 100);
+    assert!(fired.iter().all(|fired| matches!(fired, Fired::Job(_))), "{fired:?}");
+    // The index, then of each queue states and definitions; and in the script of each, the states
+    // again, and whether there may be a job already.
+    let now = calls(&world);
+    assert_eq!([0, 1, 2].map(|at| now[at] - before[at]), [2, 2, 7]);
+}
+
+/// How often scripts, HGET and HMGET were called.
+fn calls(world: &World) -> [u32; 3] {
+    let stats = world.server.info("commandstats");
+    let sent = ["evalsha", "hget", "hmget"].map(|name| stats.get(&format!("cmdstat_{name}")));
+    let calls = |stat: &String| stat.split(',').next()?.strip_prefix("calls=")?.parse().ok();
+    sent.map(|stat| stat.and_then(calls).unwrap_or(0))
 }
 
 #[tokio::test]
