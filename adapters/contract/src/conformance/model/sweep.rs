@@ -14,7 +14,8 @@ impl Model {
         self.promoted(answers)?;
         for answer in answers {
             for recovered in &answer.recovered {
-                self.recovered(recovered, answer.now)?;
+                // In a step of its own, for all one knows.
+                self.recovered(recovered, Span { from: when.from, to: answer.now })?;
             }
             self.suspect(answer.now);
         }
@@ -76,14 +77,13 @@ impl Model {
         Ok(())
     }
 
-    fn recovered(&mut self, recovered: &Recovered, now: Timestamp) -> Verdict {
+    fn recovered(&mut self, recovered: &Recovered, when: Span) -> Verdict {
         let id = recovered.spec.id;
         let (limit, grace) = (self.settings.max_crashes, self.settings.grace);
-        let place = self.behind(Span::at(now)).in_front();
+        let place = self.behind(when).in_front();
         let job = self.known(id)?;
         let holder = job.holder.ok_or(format!("{id} was taken back from nobody"))?;
         job.crashes += 1;
-        let when = Span::at(now);
         if job.cancel_requested {
             job.finish(JobState::Cancelled, when);
         } else if holder.solo && job.crashes >= limit {
@@ -91,7 +91,7 @@ impl Model {
             job.said = Said::Crash;
         } else {
             (job.state, job.moved, job.holder) = (JobState::Waiting, true, None);
-            (job.place, job.due.to) = (place, job.due.to.max(now));
+            (job.place, job.due.to) = (place, job.due.to.max(when.to));
         }
         ensure!(recovered.spec == job.spec, "{id} was taken back as something else");
         let (told, expected) = ((recovered.crashes, recovered.state), (job.crashes, job.state));
@@ -99,7 +99,7 @@ impl Model {
 
         let life = self.lives.get_mut(&holder.incarnation).ok_or("its holder is known")?;
         let since = life.suspected.0.map(|since| since + grace);
-        let lapsed = life.lapsed || since.is_some_and(|end| end <= now);
+        let lapsed = life.lapsed || since.is_some_and(|end| end <= when.to);
         ensure!(lapsed, "{id} was taken from a worker with time to live: {life:?}");
         life.lapsed = true;
         Ok(())
