@@ -209,8 +209,8 @@ fn fire_one(
         let running = if may_overlap { None } else { running(queue, record, now) };
         match decide(record, firing, running.is_some()) {
             Decision::Answer(answer) => {
-                if let (Fired::Queued | Fired::Early, Some(job)) = (answer, running) {
-                    queue.jobs.follow_run(job);
+                if let Fired::Queued | Fired::Early = answer {
+                    runs_of(record).for_each(|job| queue.jobs.follow_run(job));
                 }
                 Ok(match answer {
                     Fired::Early => Verdict::Refused(answer),
@@ -234,8 +234,12 @@ fn fire_one(
 
 /// The run of a schedule that is not settled for good. A job that is no longer known is.
 fn running(queue: &Queue, record: &ScheduleRecord, now: Timestamp) -> Option<JobId> {
-    let runs = record.last.iter().chain(&record.by_hand);
     let is_pending =
         |job: JobId| queue.jobs.record(job, now).is_some_and(|job| !job.state().is_finished());
-    runs.map(|run| run.job).find(|&job| is_pending(job))
+    runs_of(record).find(|&job| is_pending(job))
+}
+
+/// The last run of a schedule, and the last by hand.
+fn runs_of(record: &ScheduleRecord) -> impl Iterator<Item = JobId> {
+    record.last.iter().chain(&record.by_hand).map(|run| run.job)
 }

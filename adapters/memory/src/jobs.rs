@@ -132,9 +132,10 @@ impl Jobs {
         }
     }
 
-    /// An occurrence is queued behind a last run.
+    /// An occurrence is queued behind a last run, if that goes on.
     pub(crate) fn follow_run(&mut self, job: JobId) {
-        if let Some(record) = self.records.get_mut(&job) {
+        let record = self.records.get_mut(&job);
+        if let Some(record) = record.filter(|record| !record.state().is_finished()) {
             record.run = Run::Followed;
         }
     }

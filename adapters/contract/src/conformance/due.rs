@@ -7,8 +7,8 @@ use super::kit::queue;
 use super::schedules::id;
 use super::{Kit, case_list};
 use crate::{
-    DueInQueue, Fired, Firing, Outcome, Overlap, QueueName, ScheduleRecord, Timestamp, Timing,
-    Trigger, TriggerOverlap,
+    Claimed, DueInQueue, Fired, Firing, Outcome, Overlap, QueueName, ScheduleRecord, Settlement,
+    Timestamp, Timing, Trigger, TriggerOverlap,
 };
 
 case_list! {
@@ -28,6 +28,7 @@ case_list! {
     what_is_queued_is_due_once_the_run_before_is_settled,
     what_is_queued_is_due_however_the_run_before_ends,
     what_is_queued_is_due_once_the_last_of_several_runs_is_settled,
+    what_is_queued_is_due_once_both_runs_are_settled,
     what_is_queued_is_not_due_while_its_schedule_is_paused,
     a_limit_that_is_used_up_leaves_nothing_due,
     a_store_without_schedules_has_nothing_due,
@@ -309,6 +310,34 @@ async fn what_is_queued_is_due_once_the_last_of_several_runs_is_settled(kit: Kit
     worker.settle(&claimed[0], Outcome::Complete).await;
     worker.settle(&claimed[1], Outcome::Complete).await;
     assert_eq!(due_ids(&kit).await, ["a"]);
+}
+
+async fn what_is_queued_is_due_once_both_runs_are_settled(kit: Kit) {
+    let kit = kit.with(|settings| settings.keep_completed.age = Duration::ZERO).await;
+    for together in [false, true] {
+        let mut schedule = kit.every_minute("a");
+        schedule.overlap = Overlap::Queue;
+        kit.define(schedule, Some(kit.now().await)).await;
+        kit.fire_due("a").await;
+        // Kept no longer than the other.
+        let mut by_hand = Trigger::new(id("a"), kit.by_hand_id(), Duration::ZERO);
+        by_hand.overlap = TriggerOverlap::Allow;
+        kit.trigger(by_hand).await.expect("the store triggers");
+        queue_one(&kit, "behind two").await;
+        let mut worker = kit.worker();
+        let claimed = worker.claim(2).await;
+        if together {
+            let complete =
+                |job: &Claimed| Settlement::new(job.spec.id, job.generation, Outcome::Complete);
+            worker.settle_all(claimed.iter().map(complete)).await;
+        } else {
+            worker.settle(&claimed[0], Outcome::Complete).await;
+            assert!(due_ids(&kit).await.is_empty(), "the other goes on");
+            worker.settle(&claimed[1], Outcome::Complete).await;
+        }
+        assert_eq!(due_ids(&kit).await, ["a"]);
+        kit.cancel(&id("a")).await.expect("the store cancels");
+    }
 }
 
 async fn what_is_queued_is_not_due_while_its_schedule_is_paused(kit: Kit) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::kit::begin;
 use super::{Kit, Worker, case_list};
 use crate::{
-    Capabilities, Due, Firing, JobId, Outcome, Rewind, Ticket, Trigger, TriggerOverlap, Wakeups,
-    Watch,
+    Capabilities, Due, Fired, Firing, JobId, Outcome, Overlap, Rewind, Ticket, Trigger,
+    TriggerOverlap, Wakeups, Watch,
 };
 
 case_list! {
@@ -36,6 +36,7 @@ case_list! {
     a_schedule_that_goes_back_wakes_the_clock,
     the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock,
     the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_clock,
+    the_end_of_the_second_of_two_runs_that_one_is_queued_behind_wakes_the_clock,
     a_sweep_tells_of_work,
 }
 
@@ -308,40 +309,23 @@ async fn a_schedule_that_goes_back_wakes_the_clock(kit: Kit) {
 }
 
 async fn the_end_of_a_run_that_one_is_queued_behind_wakes_the_clock(kit: Kit) {
-    let due = kit.now().await;
-    let mut schedule = kit.every_minute("a");
-    schedule.overlap = crate::Overlap::Queue;
-    kit.define(schedule, Some(due)).await;
+    a_schedule_that_queues(&kit).await;
     kit.fire_due("a").await;
     kit.pass(1).await;
-    let record = kit.only_schedule().await;
-    let occurrence = record.next.expect("there is a next one");
-    let later = Some(kit.now().await + kit.units(600));
-    kit.fire_one(Firing::new(&record, occurrence, later)).await;
+    queue_one(&kit).await;
     let mut worker = kit.worker();
     let claimed = worker.claim_one().await;
     assert_wakes_clock(&kit, async || {
-        worker.settle(&claimed, crate::Outcome::Complete).await;
+        worker.settle(&claimed, Outcome::Complete).await;
     })
     .await;
 }
 
 async fn the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_clock(kit: Kit) {
-    let mut schedule = kit.every_minute("a");
-    schedule.overlap = crate::Overlap::Queue;
-    kit.define(schedule, Some(kit.now().await)).await;
-    let trigger = async || {
-        let schedule = super::schedules::id("a");
-        let mut trigger = Trigger::new(schedule, kit.by_hand_id(), kit.units(60));
-        trigger.overlap = TriggerOverlap::Allow;
-        kit.trigger(trigger).await.expect("the store triggers");
-    };
-    trigger().await;
-    let record = kit.only_schedule().await;
-    let occurrence = record.next.expect("there is a next one");
-    let later = Some(kit.now().await + kit.units(600));
-    kit.fire_one(Firing::new(&record, occurrence, later)).await;
-    trigger().await;
+    a_schedule_that_queues(&kit).await;
+    trigger_forced(&kit).await;
+    queue_one(&kit).await;
+    trigger_forced(&kit).await;
     let mut worker = kit.worker();
     let claimed = worker.claim(2).await;
     worker.settle(&claimed[0], Outcome::Complete).await;
@@ -349,6 +333,44 @@ async fn the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_cloc
         worker.settle(&claimed[1], Outcome::Complete).await;
     })
     .await;
+}
+
+async fn the_end_of_the_second_of_two_runs_that_one_is_queued_behind_wakes_the_clock(kit: Kit) {
+    a_schedule_that_queues(&kit).await;
+    kit.fire_due("a").await;
+    trigger_forced(&kit).await;
+    kit.pass(1).await;
+    queue_one(&kit).await;
+    let mut worker = kit.worker();
+    let claimed = worker.claim(2).await;
+    worker.settle(&claimed[0], Outcome::Complete).await;
+    assert_wakes_clock(&kit, async || {
+        worker.settle(&claimed[1], Outcome::Complete).await;
+    })
+    .await;
+}
+
+/// Defines `a`, which queues one occurrence and is due.
+async fn a_schedule_that_queues(kit: &Kit) {
+    let mut schedule = kit.every_minute("a");
+    schedule.overlap = Overlap::Queue;
+    kit.define(schedule, Some(kit.now().await)).await;
+}
+
+/// Runs `a` by hand, beside whatever runs.
+async fn trigger_forced(kit: &Kit) {
+    let mut trigger = Trigger::new(super::schedules::id("a"), kit.by_hand_id(), kit.units(60));
+    trigger.overlap = TriggerOverlap::Allow;
+    kit.trigger(trigger).await.expect("the store triggers");
+}
+
+/// Fires the next occurrence of `a`, of which a run is not settled. The one after is a long way off.
+async fn queue_one(kit: &Kit) {
+    let record = kit.only_schedule().await;
+    let occurrence = record.next.expect("there is a next one");
+    let later = Some(kit.now().await + kit.units(600));
+    let fired = kit.fire_one(Firing::new(&record, occurrence, later)).await;
+    assert_eq!(fired, Fired::Queued);
 }
 
 async fn a_sweep_tells_of_work(kit: Kit) {

@@ -125,12 +125,13 @@ for from = 15, 14 + plain, PIECE do
     end
     if #ids > 0 then
       call('SREM', held, unpack(entries))
+      local were = runs and call('HMGET', jobs, unpack(ids))
+      call('HDEL', jobs, unpack(ids))
       if runs then
         -- @include chunks
         -- @include ends
-        note_ends(ids, 'C')
+        note_ends(ids, 'C', were)
       end
-      call('HDEL', jobs, unpack(ids))
     end
   end
   if is_awaited then

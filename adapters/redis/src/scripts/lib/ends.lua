@@ -1,9 +1,10 @@
--- Takes note of how jobs ended that are the last runs of their schedules, or the last by hand. `states`
--- is the state of all, or has that of each; `envelopes` has those of them from before or after their
--- end, and is left out where they still stand in `jobs`.
+-- Takes note of how jobs ended that are the last runs of their schedules, or the last by hand; called
+-- once what is stored of them says so. `states` is the state of all, or has that of each; `envelopes`
+-- are those that they had.
 --
 -- `runs` has, behind the id of such a job, its state and when it ended. Only jobs of schedules, whose
--- ids are of version 8, can be there. An occurrence that is queued behind one may run now.
+-- ids are of version 8, can be there. An occurrence that is queued behind one may run now, unless the
+-- other of the two goes on.
 local function note_ends(ids, states, envelopes)
   local sub, byte = string.sub, string.byte
   local mine, ended, stored = {}, {}, {}
@@ -13,15 +14,14 @@ local function note_ends(ids, states, envelopes)
       local count = #mine + 1
       mine[count] = ids[i]
       ended[count] = type(states) == 'table' and states[i] or states
-      stored[count] = envelopes and envelopes[i]
+      stored[count] = envelopes[i]
     end
   end
   for from = 1, #mine, CHUNK do
     local upto = math.min(from + CHUNK - 1, #mine)
-    local read = not envelopes and redis.call('HMGET', jobs, unpack(mine, from, upto))
     local names, of = {}, {}
     for i = from, upto do
-      local env = read and read[i - from + 1] or stored[i]
+      local env = stored[i]
       -- The options begin with it, behind the job's name, whose length is byte 54.
       local name = env and string.match(env, '^{"by":%["([^"]*)"', 59 + byte(env, 54))
       if name then names[#names + 1], of[#of + 1] = name, i end
@@ -32,9 +32,13 @@ local function note_ends(ids, states, envelopes)
       local state, i = schedules_of[n], of[n]
       local id = mine[i]
       -- By the offsets that lib/schedule.lua draws.
-      if state and (sub(state, 1, 16) == id or sub(state, 17, 32) == id) then
+      local job, hand = state and sub(state, 1, 16), state and sub(state, 17, 32)
+      if state and (job == id or hand == id) then
         local queued = struct.unpack('>i8', state, 65)
-        if queued ~= -9007199254740992 and sub(state, 113, 114) == '10' then
+        local other = queued ~= -9007199254740992
+          and redis.call('HGET', jobs, job == id and hand or job)
+        local is_running = other and byte(other, 2) == 80
+        if queued ~= -9007199254740992 and sub(state, 113, 114) == '10' and not is_running then
           redis.call('ZADD', due_schedules, 0, names[n])
           -- {NS}:schedules, by the key {NS:Q}:schedules.
           redis.call('PUBLISH', string.match(schedules, '^{[^:]*') .. '}:schedules', names[n])
