@@ -77,6 +77,7 @@ impl Store {
             let mut reply = Reply::new("sweep", self.call("sweep", queue, &cmd).await?);
             answer.now = Timestamp::from_millis(reply.int()?);
             let more = reply.int()? == 1;
+            answer.promoted += count(reply.int()?);
             while reply.len() > 0 {
                 let (id, envelope) = (reply.id()?, reply.bytes()?);
                 let (crashes, state) = (reply.int()?, reply.text()?);

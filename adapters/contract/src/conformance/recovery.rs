@@ -9,6 +9,7 @@ case_list! {
     a_recovered_job_waits_and_counts_a_crash_and_no_attempt,
     a_sweep_tells_what_it_took_back,
     all_jobs_of_a_vanished_worker_are_taken_back,
+    what_became_due_beside_what_is_taken_back_is_counted,
     a_vanished_worker_with_many_jobs_is_taken_apart_in_bounded_steps,
     crashes_add_up,
     a_crash_does_not_touch_the_attempts,
@@ -48,6 +49,19 @@ async fn a_sweep_tells_what_it_took_back(kit: Kit) {
     assert_eq!(recovered.len(), 1, "once: {recovered:?}");
     assert_eq!(recovered[0].spec, claimed.spec);
     assert_eq!((recovered[0].crashes, recovered[0].state), (1, JobState::Waiting));
+}
+
+async fn what_became_due_beside_what_is_taken_back_is_counted(kit: Kit) {
+    // More than a store may let wait in one step, and that after the lease has passed.
+    const JOBS: usize = 2500;
+    let (_vanished, _claimed) = kit.claimed().await;
+    kit.add_all((0..JOBS).map(|_| kit.after(7)).collect()).await;
+    kit.pass(4).await;
+    kit.sweep_now().await;
+    kit.pass(5).await;
+    let swept = kit.sweep_now().await;
+    assert_eq!((swept.promoted, swept.recovered.len()), (JOBS, 1));
+    assert_eq!(kit.count().await.waiting, u64::try_from(JOBS).unwrap_or(0) + 1);
 }
 
 async fn all_jobs_of_a_vanished_worker_are_taken_back(kit: Kit) {

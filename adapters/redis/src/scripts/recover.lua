@@ -5,8 +5,8 @@
 --      4-7 retention, as in exchange.lua  8, 9 why a job is dead, in two sentences; %d in the first
 --      is the number of crashes
 --
--- Returns {now, more (1 or 0), then for each job taken back: id, envelope as it was, crashes,
---      state}.
+-- Returns {now, more (1 or 0), how many jobs became due, then for each job taken back: id, envelope
+--      as it was, crashes, state}.
 --
 -- Invariant: each job taken back counts one crash, begun or not. It goes ahead of all others of
 --      its priority; or is cancelled, if that was requested; or is dead, where it was claimed alone
@@ -31,7 +31,7 @@ local record = redis.call('GET', turn)
 local is_lapsed = record and string.sub(record, 1, 1) == 'L'
 -- It gave a sign of life meanwhile, or all is taken back.
 if score < 0 or (not is_lapsed and (score ~= lease_end or score > now)) then
-  return { whole(now), 0 }
+  return { whole(now), 0, 0 }
 end
 local keep = read_retention(4)
 local max_crashes = tonumber(ARGV[3])
@@ -45,11 +45,11 @@ if not is_lapsed then
   end
 end
 
-promote(now)
+local promoted = promote(now)
 local entries = redis.call('SPOP', held, MOST)
 -- The ids of jobs made one after the other rise: so they come back in their old order, nearly.
 table.sort(entries)
-local answer = { whole(now), 0 }
+local answer = { whole(now), 0, promoted }
 if #entries > 0 then
   local ids = {}
   for i = 1, #entries do ids[i] = string.sub(entries[i], 1, 16) end
@@ -87,6 +87,6 @@ if redis.call('SCARD', held) == 0 then
 else
   answer[2] = 1
 end
-local to_wake = arrived
+local to_wake = promoted + arrived
 -- @include wake
 return answer
