@@ -326,13 +326,7 @@ async fn the_end_of_a_run_by_hand_that_began_after_one_was_queued_wakes_the_cloc
     trigger_forced(&kit).await;
     queue_one(&kit).await;
     trigger_forced(&kit).await;
-    let mut worker = kit.worker();
-    let claimed = worker.claim(2).await;
-    worker.settle(&claimed[0], Outcome::Complete).await;
-    assert_wakes_clock(&kit, async || {
-        worker.settle(&claimed[1], Outcome::Complete).await;
-    })
-    .await;
+    assert_second_end_wakes_clock(&kit).await;
 }
 
 async fn the_end_of_the_second_of_two_runs_that_one_is_queued_behind_wakes_the_clock(kit: Kit) {
@@ -341,10 +335,15 @@ async fn the_end_of_the_second_of_two_runs_that_one_is_queued_behind_wakes_the_c
     trigger_forced(&kit).await;
     kit.pass(1).await;
     queue_one(&kit).await;
+    assert_second_end_wakes_clock(&kit).await;
+}
+
+/// Two runs wait; the one is completed, then the other, and that wakes the clock.
+async fn assert_second_end_wakes_clock(kit: &Kit) {
     let mut worker = kit.worker();
     let claimed = worker.claim(2).await;
     worker.settle(&claimed[0], Outcome::Complete).await;
-    assert_wakes_clock(&kit, async || {
+    assert_wakes_clock(kit, async || {
         worker.settle(&claimed[1], Outcome::Complete).await;
     })
     .await;

@@ -34,11 +34,10 @@ local function note_ends(ids, states, envelopes)
       -- By the offsets that lib/schedule.lua draws.
       local job, hand = state and sub(state, 1, 16), state and sub(state, 17, 32)
       if state and (job == id or hand == id) then
-        local queued = struct.unpack('>i8', state, 65)
-        local other = queued ~= -9007199254740992
-          and redis.call('HGET', jobs, job == id and hand or job)
-        local is_running = other and byte(other, 2) == 80
-        if queued ~= -9007199254740992 and sub(state, 113, 114) == '10' and not is_running then
+        local is_queued = struct.unpack('>i8', state, 65) ~= -9007199254740992
+          and sub(state, 113, 114) == '10'
+        local other = is_queued and redis.call('HGET', jobs, job == id and hand or job)
+        if is_queued and not (other and byte(other, 2) == 80) then
           redis.call('ZADD', due_schedules, 0, names[n])
           -- {NS}:schedules, by the key {NS:Q}:schedules.
           redis.call('PUBLISH', string.match(schedules, '^{[^:]*') .. '}:schedules', names[n])
